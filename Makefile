@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` or `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+CLIENTS := .cache/clients
+SEED ?= 1
+
+.PHONY: help up install clients test check proof bench docs clean lock format
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: install ## install, start everything on this machine, print how to use it (Ctrl-C stops it)
+	@$(BIN)/transom up $(ARGS)
+
+install: .venv/run.stamp ## install into .venv, by hashed requirements
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Transom needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "This Python has no venv. On Debian: apt-get install python3-venv"; rm -rf .venv; exit 1; }
+
+.venv/run.stamp: requirements/run.txt pyproject.toml | .venv/bin/python
+	@echo "installing into .venv (half a minute) ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/run.stamp
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(CLIENTS)/stamp: requirements/clients.txt
+	@mkdir -p $(CLIENTS) && $(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/clients.txt
+	@touch $@
+
+clients: $(CLIENTS)/stamp ## install the real clients (openstack, SDKs) into .cache/clients
+
+check: .venv/dev.stamp ## format, lint, types, structure rules, unit tests: under a minute
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/pytest -q tests/tidy tests/unit
+
+test: .venv/dev.stamp $(CLIENTS)/stamp ## install and run every test, with the real clients
+	@$(BIN)/pytest -q -p no:cacheprovider tests
+
+proof: .venv/dev.stamp ## long campaigns, by seed (SEED=n), with a table of results
+	@PYTHONPATH=tests $(BIN)/python -m proof --seed $(SEED)
+
+bench: .venv/dev.stamp $(CLIENTS)/stamp ## every claim measured again, peers beside it
+	@$(BIN)/python -m bench
+
+docs: .venv/run.stamp ## write the reference pages that follow from the code
+	@$(BIN)/python docs/generate.py
+
+format: .venv/dev.stamp ## lay out and lint what can be mended without thought
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+lock: ## make the hashed requirement files anew (needs uv)
+	@for set in run dev clients; do uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header requirements/$$set.in -o requirements/$$set.txt; done
+
+clean: ## remove what was installed (no data folder is touched)
+	@rm -rf .venv .cache build dist

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the reference pages that follow from the code, and the README's figures: `make docs`.
+
+Invariant: `pages()` depends on nothing but the source, so a test can compare it with the files.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from prometheus_client import CollectorRegistry
+
+from transom import errors
+from transom.cli import DATA_DIR_VARIABLE, parser
+from transom.cli.settings import SECTIONS
+from transom.errors import CATALOGUE, TransomError
+from transom.identity.config import IdentityConfig
+from transom.identity.contract import TABLES as IDENTITY_TABLES
+from transom.identity.service import build as build_identity
+from transom.messaging.schema import Table
+from transom.queue.contract import TABLES as QUEUE_TABLES
+from transom.runtime.clock import SystemClock
+from transom.runtime.config import ENVIRONMENT_PREFIX, OptionMeta
+from transom.runtime.http.root import root_mount
+from transom.runtime.http.route import Mount
+from transom.runtime.secrets import Secret
+from transom.runtime.telemetry.metrics import BUCKETS_S, RequestMetrics
+
+ROOT = Path(__file__).parents[1]
+NOTE = "<!-- Written by docs/generate.py (make docs). Change the code, not this page. -->"
+
+
+def configuration() -> Iterator[str]:
+    yield "# Configuration"
+    yield ""
+    yield (
+        "Options stand in `transom.toml` in the data folder (or the file that `--config` names), "
+        f"and in environment variables `{ENVIRONMENT_PREFIX}SECTION__OPTION`, which win. An "
+        "unknown section or option, a wrong type or a value out of bounds is refused at the "
+        "start, all faults at once. [How to configure](../howto/configure.md)."
+    )
+    for section, kind in SECTIONS.items():
+        yield ""
+        yield f"## `[{section}]`"
+        yield from _paragraphs(kind.__doc__ or "")
+        yield ""
+        yield from _table(
+            ("Option", "Default", "Bounds", "Meaning"),
+            (
+                _option(field.name, field.default, field.metadata["option"])
+                for field in fields(kind)
+            ),
+        )
+
+
+def _option(name: str, default: Any, meta: OptionMeta) -> tuple[str, ...]:
+    bounds = ""
+    if meta.least is not None and meta.most is not None:
+        bounds = f"{meta.least:,} to {meta.most:,}"
+    elif meta.least is not None:
+        bounds = f"from {meta.least:,}"
+    elif meta.most is not None:
+        bounds = f"up to {meta.most:,}"
+    if meta.choices:
+        bounds = ", ".join(str(choice) for choice in meta.choices)
+    unit = f" ({meta.unit})" if meta.unit else ""
+    meaning = meta.meaning[0].upper() + meta.meaning[1:]
+    return f"`{name}`", f"`{_toml(default)}`", bounds, meaning.rstrip(".") + unit
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Secret):
+        return '""'
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def error_codes() -> Iterator[str]:
+    yield "# Errors"
+    yield ""
+    yield (
+        "One tree of errors, whose class says who erred, and a catalogue that says how each looks "
+        "from outside. `code` is stable. What is not in the table looks as its nearest ancestor "
+        "that is."
+    )
+    yield ""
+    yield "```text"
+    yield from _tree(TransomError, "", "")
+    yield "```"
+    yield ""
+    rows = sorted(CATALOGUE.items(), key=lambda pair: (pair[1].status, pair[0].__name__))
+    yield from _table(
+        ("Status", "Code", "Class", "Worth sending again", "Text where nothing better is known"),
+        (
+            (str(at.status), f"`{at.code}`", f"`{kind.__name__}`", _yes(at.retryable), at.text)
+            for kind, at in rows
+        ),
+    )
+    yield ""
+    yield (
+        "Every answer bears `X-Openstack-Request-Id`; the log has the same id. 503 comes with "
+        "`Retry-After`. The body has the form of the API: Keystone's below `/identity`, Zaqar's "
+        'below `/queue`, else `{"error": {"code", "status", "message", "request_id"}}`.'
+    )
+
+
+def _tree(kind: type[TransomError], first: str, rest: str) -> Iterator[str]:
+    says = (kind.__doc__ or "").strip().splitlines()[0]
+    yield f"{first}{kind.__name__}: {says}"
+    below = [
+        one for one in vars(errors).values() if isinstance(one, type) and kind in one.__bases__
+    ]
+    for one in below:
+        last = one is below[-1]
+        yield from _tree(
+            one, f"{rest}{'└── ' if last else '├── '}", rest + ("    " if last else "│   ")
+        )
+
+
+def commands() -> Iterator[str]:
+    yield "# The `transom` command"
+    yield ""
+    yield (
+        "Every command takes the two options of the folder. Status 0 is success; 1 says on "
+        "standard error what is wrong and what to do; 2 is a wrong command line."
+    )
+    with patch.dict(os.environ, {"XDG_DATA_HOME": "~/.local/share"}):
+        os.environ.pop(DATA_DIR_VARIABLE, None)
+        root = parser()
+    found = dict(_commands(root, ()))
+    everywhere = set.intersection(*({row[0] for row in _options(one)} for one in found.values()))
+    yield ""
+    some = next(iter(found.values()))
+    yield from _table(
+        ("Option of all", "Meaning"), (row for row in _options(some) if row[0] in everywhere)
+    )
+    for name, command in found.items():
+        yield ""
+        yield f"## `transom {name}`"
+        yield ""
+        yield command.description or ""
+        own = [row for row in _options(command) if row[0] not in everywhere]
+        if own:
+            yield ""
+            yield from _table(("Option", "Meaning"), own)
+
+
+def _commands(
+    parser: argparse.ArgumentParser, words: tuple[str, ...]
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    below = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not below:
+        yield " ".join(words), parser
+    for action in below:
+        for word, command in action.choices.items():
+            yield from _commands(command, (*words, word))
+
+
+def _options(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
+    rows = []
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        takes = "" if action.nargs == 0 else f" {(action.metavar or action.dest).upper()}"
+        shown = ", ".join(f"`{name}{takes}`" for name in action.option_strings)
+        meaning = (action.help or "").replace("%(default)s", str(action.default))
+        rows.append((shown or f"`{(action.metavar or action.dest).upper()}`", meaning))
+    return rows
+
+
+def metrics() -> Iterator[str]:
+    yield "# Metrics"
+    yield ""
+    yield (
+        "`GET /metrics` on the port of the doors answers in the text format of Prometheus, without "
+        "a token. The figures are those of the process that answers."
+    )
+    yield ""
+    doors = RequestMetrics()
+    meter = doors.meter("/queue", "GET")
+    meter.began()
+    meter.ended(200, 0.001)
+    yield from _table(
+        ("Name", "Kind", "Labels", "Meaning"),
+        (
+            (
+                f"`{found.name}{'_total' if found.type == 'counter' else ''}`",
+                found.type,
+                ", ".join(f"`{label}`" for label in found.samples[0].labels if label != "le"),
+                found.documentation,
+            )
+            for found in doors.collect()
+        ),
+    )
+    yield ""
+    yield (
+        "`mount` is the prefix (`/queue`), `status` 0 a caller that went away before its answer. "
+        f"Buckets of the histogram end at {', '.join(f'{bound:g}' for bound in BUCKETS_S)} s."
+    )
+
+
+def routes() -> Iterator[str]:
+    yield "# Routes of identity and of the port's root"
+    yield ""
+    yield (
+        "HEAD is served wherever GET is. What identity offers and to whom: "
+        "[identity](identity.md). The queue's calls: [the queue](queue.md)."
+    )
+    for mount in _mounts():
+        yield ""
+        yield f"## `{mount.prefix or '/'}`"
+        yield ""
+        yield from _table(
+            ("Method", "Path", "What it does"),
+            ((at.method, f"`{mount.prefix + at.path or '/'}`", at.summary) for at in mount.routes),
+        )
+
+
+def _mounts() -> list[Mount]:
+    """Of a service that is built and never started: nothing is opened or made."""
+    identity = build_identity(
+        IdentityConfig(),
+        data=Path("nowhere"),
+        public_url="http://127.0.0.1:8720",
+        catalogue=[],
+        clock=SystemClock(),
+        random=os.urandom,
+    )
+    return [identity.mount, root_mount([], {}, CollectorRegistry())]
+
+
+def tables() -> Iterator[str]:
+    yield "# Live tables"
+    yield ""
+    yield (
+        "What parts publish on the bus; `transom tables watch NAME` shows one. Rows of a table "
+        "for projects are for the project in its owner column, and for admins. "
+        "[How they work](../explanation/feeds-and-leases.md)."
+    )
+    for table in (*IDENTITY_TABLES, *QUEUE_TABLES):
+        yield ""
+        yield f"## `{table.name}`"
+        yield ""
+        yield _facts(table)
+        yield ""
+        yield from _table(
+            ("Column", "Kind", "Meaning"),
+            ((f"`{at.name}`", at.kind.value, at.meaning) for at in table.columns),
+        )
+
+
+def _facts(table: Table) -> str:
+    key = ", ".join(f"`{name}`" for name in table.key)
+    owner = f"owner `{table.owner}`" if table.owner else "no owner"
+    return f"Key {key}; {owner}; for {table.audience.value}; version {table.version}."
+
+
+def figures() -> Iterator[str]:
+    """What the README says of speed, from what the benches wrote last."""
+
+    def result(name: str) -> Any:
+        return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+
+    door = result("http")
+    commit = result("group_commit")["callers"]["64"]
+    depth = result("queue_claim_depth")
+    calls = result("zmq_calls")["callers"]["64"]
+    ours_calls = calls.get("transom zmq") or calls["transom"]
+    ours, bare = door["median"]["door"], door["median"]["bare"]
+    stack = result("start")
+    start, memory = stack["start"], stack["memory_mib"]
+    kills = {row["campaign"]: row for row in result("proof")}
+    killed = kills["kill api"]
+    yield from _table(
+        ("Claim", "Here", "Beside it", "Again with"),
+        (
+            (
+                "CPU of a JSON post through the door",
+                f"{ours:.0f} µs",
+                f"{bare:.0f} µs: bare falcon and uvicorn ({door['ratio']:.2f} times)",
+                "`bench.http.door`",
+            ),
+            (
+                "Durable writes, 64 callers",
+                f"{_round(commit['ours']['writes_s'])}/s, p99 {commit['ours']['p99_ms']:.1f} ms",
+                f"{_round(commit['bare']['writes_s'])}/s: a bare group-commit loop",
+                "`bench.db.group_commit`",
+            ),
+            (
+                f"A claim of 20 with {depth['deep']:,} messages waiting",
+                f"{depth['claim_20_ms']['deep']:.2f} ms",
+                f"{depth['claim_20_ms']['shallow']:.2f} ms with a thousand",
+                "`bench.queue.claim_depth`",
+            ),
+            (
+                "Calls between processes, 64 callers",
+                f"{_round(ours_calls['calls_per_s'])}/s",
+                f"{_round(calls['bare pyzmq']['calls_per_s'])}/s: bare pyzmq, no guarantees",
+                "`bench.messaging.zmq_calls`",
+            ),
+            (
+                "`transom up` to ready; all processes, idle",
+                f"{start['used_s']:.1f} s; {memory:.0f} MiB (PSS)",
+                f"{start['imports_s']:.1f} s: importing the code",
+                "`bench.stack.start`",
+            ),
+            (
+                f"The doors' process killed {killed['rounds']} times under load",
+                f"{len(killed['faults'])} acknowledged effects lost or doubled",
+                f"back in {killed['figures']['back_median_s']:.1f} s (median)",
+                "`make proof`",
+            ),
+        ),
+    )
+
+
+def _round(value: float) -> str:
+    """Two digits: more is noise."""
+    digits = len(str(int(value))) - 2
+    return f"{round(value, -digits):,.0f}"
+
+
+def _with_figures(readme: str) -> str:
+    before, begin, rest = readme.partition("<!-- figures -->\n")
+    _, end, after = rest.partition("<!-- /figures -->")
+    return before + begin + "\n".join([*figures(), ""]) + end + after
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    yield ""
+    yield " ".join(text.split())
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "configuration.md": configuration,
+    "errors.md": error_codes,
+    "cli.md": commands,
+    "metrics.md": metrics,
+    "routes.md": routes,
+    "tables.md": tables,
+}
+
+
+def pages() -> dict[str, str]:
+    """File name -> its text."""
+    whole = {
+        f"docs/reference/{name}": "\n".join([NOTE, *page(), ""]) for name, page in PAGES.items()
+    }
+    return {"README.md": _with_figures((ROOT / "README.md").read_text()), **whole}
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (ROOT / name).write_text(text)

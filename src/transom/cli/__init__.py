@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `transom` command.
+
+Invariant: importing this loads argparse and nothing else; a command's module is loaded when it
+runs (`transom --help` stays below 150 ms of CPU, see decision 2).
+"""
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transom import __version__
+from transom.errors import ConfigError, TransomError
+
+DATA_DIR_VARIABLE = "TRANSOM_DATA_DIR"
+
+
+def default_data_folder() -> Path:
+    """`$TRANSOM_DATA_DIR`, or `transom` in the user's data folder."""
+    if chosen := os.environ.get(DATA_DIR_VARIABLE):
+        return Path(chosen)
+    if home := os.environ.get("XDG_DATA_HOME"):
+        return Path(home) / "transom"
+    # Without HOME and without an account "~" stays, which no command takes for a folder.
+    return Path(os.path.expanduser("~/.local/share/transom"))  # noqa: PTH111
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="transom", description="One control plane for many clouds.")
+    root.add_argument("--version", action="version", version=f"transom {__version__}")
+    commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    up = _command(commands, "up", "up:up", "start everything on this machine")
+    up.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    up.add_argument("--port", type=int, help="port to listen on (default: 8720; 0: any free one)")
+    up.add_argument("--detach", action="store_true", help="return when ready, go on in background")
+    up.add_argument("--single-process", action="store_true", help="run all roles in one process")
+
+    _command(commands, "down", "control:down", "stop what `up` started, after it has drained")
+
+    status = _command(commands, "status", "control:status", "show roles, memory, restarts")
+    status.add_argument("--json", action="store_true", help="for programs")
+
+    run = _command(commands, "run", "run:run", "run one role in the foreground, without supervisor")
+    run.add_argument("role", help="registry, api or worker")
+
+    config = commands.add_parser("config", help="show or check the configuration")
+    verbs = config.add_subparsers(required=True, metavar="VERB")
+    _command(verbs, "show", "configuration:show", "every option, its value and where it comes from")
+    _command(verbs, "check", "configuration:check", "say whether the configuration can be used")
+
+    database = commands.add_parser("db", help="care for the databases")
+    verbs = database.add_subparsers(required=True, metavar="VERB")
+    _command(verbs, "upgrade", "databases:upgrade", "bring the data folder to this version")
+
+    tables = commands.add_parser("tables", help="look at live tables")
+    verbs = tables.add_subparsers(required=True, metavar="VERB")
+    watch = _command(verbs, "watch", "tables:watch", "print a table's rows, then each change, live")
+    watch.add_argument("table", help="for example queue:queues")
+    watch.add_argument("--json", action="store_true", help="one JSON object a line")
+    return root
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    where: str,
+    says: str,
+) -> argparse.ArgumentParser:
+    """A command whose function is `where` ("module:function" in this package)."""
+    command = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+    command.add_argument(
+        "--data-dir",
+        type=_folder,
+        default=default_data_folder(),
+        help=f"where everything is kept (default: ${DATA_DIR_VARIABLE} or %(default)s)",
+    )
+    command.add_argument("--config", type=Path, help="TOML file (default: transom.toml in there)")
+    command.set_defaults(where=where)
+    return command
+
+
+def _folder(text: str) -> Path:
+    """Raises: ConfigError for no folder at all, as from an unset variable."""
+    if not text:
+        raise ConfigError("--data-dir is empty; name a folder, or leave it out")
+    return Path(text)
+
+
+def _open_standard_files() -> None:
+    """Safety: where one was closed (`>&-`), the next file opened would be printed into."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or io.TextIOWrapper(io.FileIO(1, "w", closefd=False))
+    sys.stderr = sys.stderr or sys.stdout
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may be any bytes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; answers the process's exit status."""
+    _open_standard_files()
+    try:
+        options = parser().parse_args(arguments)
+        if options.data_dir.parts[:1] == ("~",):
+            raise ConfigError("there is no HOME to keep anything in; name a folder with --data-dir")
+        module, _, function = options.where.partition(":")
+        command = getattr(importlib.import_module(f"transom.cli.{module}"), function)
+        return int(command(options))
+    except TransomError as error:
+        print(f"transom: {error.text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"transom: {where}{error.strerror or error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls, notifications and live tables between services.
+
+    async with messaging.connect("memory://bus") as transport:
+        client = messaging.Client(transport, messaging.Target(topic="scheduler"))
+        host = await client.call({}, "select_host", flavor="m1.small")
+
+Names are loaded when they are first used, so that the pure rooms below (`proto`) can be had
+without asyncio. Importing this loads no driver, no HTTP and no database.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transom.messaging.client import Client
+    from transom.messaging.dispatch import expected_exceptions
+    from transom.messaging.drivers.base import Connected, Disconnected, Gap, TransportEvent
+    from transom.messaging.notify import Incoming, Listener, Notifier
+    from transom.messaging.replica import TableReplica
+    from transom.messaging.server import Server
+    from transom.messaging.tables import TablePublisher
+    from transom.messaging.target import Target
+    from transom.messaging.transport import Transport, connect
+
+_PLACES = {
+    "Client": "client",
+    "Connected": "drivers.base",
+    "Disconnected": "drivers.base",
+    "Gap": "drivers.base",
+    "Incoming": "notify",
+    "Listener": "notify",
+    "Notifier": "notify",
+    "Server": "server",
+    "TablePublisher": "tables",
+    "TableReplica": "replica",
+    "Target": "target",
+    "Transport": "transport",
+    "TransportEvent": "drivers.base",
+    "connect": "transport",
+    "expected_exceptions": "dispatch",
+}
+
+__all__ = [
+    "Client",
+    "Connected",
+    "Disconnected",
+    "Gap",
+    "Incoming",
+    "Listener",
+    "Notifier",
+    "Server",
+    "TablePublisher",
+    "TableReplica",
+    "Target",
+    "Transport",
+    "TransportEvent",
+    "connect",
+    "expected_exceptions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{place}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves endpoints at a topic: to the pool of its servers, to this one, and to all by fan-out.
+
+Invariants:
+1. At most once: a request is acknowledged before it is carried out, one sending of it is carried
+   out once here, and none after its deadline.
+2. `stop` takes no new request, carries out what was acknowledged, sends the answers, then returns;
+   what was not acknowledged goes back to the bus.
+3. At most `concurrency` requests are carried out at a time, and answers that are on their way never
+   hold a place.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from transom.errors import (
+    CallerError,
+    InvalidEnvelope,
+    InvalidTarget,
+    MessageUndeliverable,
+    MessagingError,
+    NoSuchMethod,
+    UnsupportedVersion,
+)
+from transom.messaging.dispatch import Dispatcher, Method
+from transom.messaging.drivers.base import Address, Delivery, Kind, Subscription
+from transom.messaging.envelope import Reply, Request, decode_request, encode_reply
+from transom.messaging.failure import failure_of
+from transom.messaging.proto.delivery import DuplicateWindow
+from transom.messaging.target import Target
+from transom.messaging.transport import Transport
+from transom.runtime.ids import new_hex
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+log = logging.getLogger(__name__)
+
+REPLY_S = 30.0
+ANSWERING_FACTOR = 8
+EXPECTED = (CallerError, NoSuchMethod, UnsupportedVersion)
+
+
+class Server:
+    """An async context manager; or `start` and `stop`, again and again."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        target: Target,
+        endpoints: Sequence[object],
+        *,
+        concurrency: int = 64,
+        executor: Literal["loop", "thread"] = "loop",
+        drain_s: float = 30.0,
+    ) -> None:
+        """`executor`: where methods that are not `async def` run. `drain_s`: the longest `stop`.
+
+        Raises: InvalidTarget, TypeError, ValueError.
+        """
+        if not target.topic or not target.server:
+            raise InvalidTarget("a server needs a target with a topic and a server")
+        if concurrency < 1:
+            raise ValueError("concurrency is at least 1")
+        self._transport = transport
+        self._target = target
+        self._dispatcher = Dispatcher(endpoints, server=target.server)
+        self._concurrency = concurrency
+        self._executor = executor
+        self._drain_s = drain_s
+        self._threads: ThreadPoolExecutor | None = None
+        self._subscription: Subscription | None = None
+        self._accepting = False
+        self._inbox: deque[Delivery] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answering = 0
+        self._answered = asyncio.Event()
+        self._window = DuplicateWindow()
+
+    def addresses(self) -> list[Address]:
+        """Where it is served."""
+        topic, exchange = self._target.topic or "", self._target.exchange or ""
+        return [
+            Address(Kind.TOPIC, topic, exchange=exchange),
+            Address(Kind.SERVER, topic, self._target.server or "", exchange),
+            Address(Kind.FANOUT, topic),
+        ]
+
+    async def start(self) -> None:
+        """Returns when served."""
+        if self._accepting:
+            return
+        if self._executor == "thread":
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._threads = ThreadPoolExecutor(self._concurrency, "transom-endpoint")
+        self._loop = asyncio.get_running_loop()
+        self._accepting = True
+        try:
+            self._subscription = await self._transport.listen(
+                self.addresses(), self._arrived, prefetch=self._concurrency
+            )
+        except BaseException:  # Safety: lets go of what it has, and goes on
+            await self.stop()
+            raise
+        self._transport.adopt(self)
+
+    async def stop(self) -> None:
+        """Drains. Idempotent."""
+        self._accepting = False
+        self._transport.release(self)
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            await subscription.cancel()
+        self._inbox.clear()
+        if self._tasks:
+            _, late = await asyncio.wait(list(self._tasks), timeout=self._drain_s)
+            for task in late:
+                log.error("request given up at stop", extra={"request": task.get_name()})
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=self._drain_s)
+        await self._until_answered()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    async def _until_answered(self) -> None:
+        """Answers that are on their way get there, or come to their end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_s):
+                while self._answering:
+                    self._answered.clear()
+                    await self._answered.wait()
+
+    def _arrived(self, delivery: Delivery) -> None:
+        if self._inbox or not self._has_place():
+            self._inbox.append(delivery)
+        else:
+            self._begin(delivery)
+
+    def _has_place(self) -> bool:
+        return (
+            self._accepting
+            and len(self._tasks) < self._concurrency
+            and self._answering < self._concurrency * ANSWERING_FACTOR
+        )
+
+    def _admit(self) -> None:
+        """Begins what there is a place for."""
+        while self._inbox and self._has_place():
+            self._begin(self._inbox.popleft())
+
+    def _begin(self, delivery: Delivery) -> None:
+        delivery.acknowledge()
+        request = self._accepted(delivery)
+        if request is not None:
+            task = self._loop.create_task(self._carry_out(request))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("request failed outside its endpoint", exc_info=task.exception())
+        self._admit()
+
+    def _accepted(self, delivery: Delivery) -> Request | None:
+        """The request, if it is one to be carried out."""
+        try:
+            request = decode_request(delivery.body)
+        except InvalidEnvelope as error:
+            log.warning("unreadable request dropped", extra={"reason": str(error)})
+            return None
+        now_s, until_s = self._loop.time(), delivery.deadline_s
+        if now_s >= until_s:
+            log.info("request past its deadline dropped", extra={"method": request.method[:80]})
+            return None
+        if request.unique_id and not self._window.first(request.unique_id, now_s, until_s):
+            log.info("duplicate request dropped", extra={"method": request.method[:80]})
+            return None
+        return request
+
+    async def _carry_out(self, request: Request) -> None:
+        if request.msg_id is None or request.reply_q is None:
+            await self._outcome(request, "")
+        elif request.monitor_s is None or request.monitor_s < 2:
+            self._answer(request.reply_q, await self._outcome(request, request.msg_id))
+        else:
+            beats = self._beat(request.reply_q, request.msg_id, request.monitor_s / 2)
+            beating = self._loop.create_task(beats)
+            try:
+                reply = await self._outcome(request, request.msg_id)
+            finally:
+                beating.cancel()
+            self._answer(request.reply_q, reply)
+
+    async def _outcome(self, request: Request, msg_id: str) -> Reply:
+        method: Method | None = None
+        unique_id = new_hex(self._transport.random)
+        try:
+            method = self._dispatcher.find(request.namespace, request.version, request.method)
+            result = await self._call(method, request)
+            return Reply(msg_id=msg_id, result=result, unique_id=unique_id)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not we were cancelled, but what the endpoint waited for: an answer like any other.
+            log.exception("endpoint failed", extra={"method": request.method[:80]})
+            return Reply(msg_id=msg_id, failure=failure_of(error), unique_id=unique_id)
+        except Exception as error:  # Safety: whatever an endpoint raises is the caller's answer
+            expected = method.expected if method is not None else ()
+            if not isinstance(error, EXPECTED + expected):
+                log.exception("endpoint failed", extra={"method": request.method[:80]})
+            return Reply(msg_id=msg_id, failure=failure_of(error), unique_id=unique_id)
+
+    async def _call(self, method: Method, request: Request) -> Any:
+        if method.is_async:
+            return await method.function(request.context, **request.args)
+        call = partial(method.function, request.context, **request.args)
+        if self._threads is not None:
+            result = await self._loop.run_in_executor(self._threads, call)
+        else:
+            result = call()
+        return await result if isinstance(result, Awaitable) else result
+
+    async def _beat(self, reply_q: str, msg_id: str, every_s: float) -> None:
+        """Tells the caller that its call is being carried out."""
+        while True:
+            await asyncio.sleep(every_s)
+            unique_id = new_hex(self._transport.random)
+            beat = Reply(msg_id=msg_id, ending=False, unique_id=unique_id)
+            self._answer(reply_q, beat, wait_s=every_s)
+
+    def _answer(self, reply_q: str, reply: Reply, *, wait_s: float = REPLY_S) -> None:
+        try:
+            body = encode_reply(reply)
+        except InvalidEnvelope as error:
+            log.exception("an endpoint's answer cannot be sent")
+            failure = failure_of(error)
+            body = encode_reply(
+                Reply(msg_id=reply.msg_id, failure=failure, unique_id=reply.unique_id)
+            )
+        self._answering += 1
+        self._transport.driver.send(
+            Address(Kind.REPLY, reply_q),
+            body,
+            self._sent,
+            deadline_s=self._loop.time() + wait_s,
+            mandatory=True,
+        )
+
+    def _sent(self, error: MessagingError | None) -> None:
+        self._answering -= 1
+        self._answered.set()
+        if isinstance(error, MessageUndeliverable):
+            log.info("caller is gone, its answer is dropped", extra={"reason": error.detail})
+        elif error is not None:
+            log.warning("answer was not taken in time", extra={"reason": error.detail})
+        self._admit()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()

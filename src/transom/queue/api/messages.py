@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/v2/queues/{queue}/messages` and one message of it."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET, Raw
+
+from transom.errors import BadRequest
+from transom.queue.api import query, wire
+from transom.queue.api.refusals import InvalidBody, served
+from transom.queue.app import QueueApp
+from transom.queue.model import (
+    ClaimId,
+    ClientId,
+    Message,
+    MessageFilter,
+    MessageId,
+    NewMessage,
+    claim_from,
+    claim_text,
+)
+from transom.runtime.http.paging import next_link
+from transom.runtime.http.route import Answer, Call, Route
+
+PAGE_PARAMETERS = ("limit", "echo", "include_claimed", "include_delayed")
+IDS_IN_LOCATION = 100
+
+
+class MessageHandlers:
+    """One method a route."""
+
+    def __init__(self, app: QueueApp, body_bytes_max: int) -> None:
+        self._app = app
+        self._body_bytes_max = body_bytes_max
+
+    def routes(self) -> list[Route]:
+        every, one = "/v2/queues/{queue}/messages", "/v2/queues/{queue}/messages/{message}"
+        return [
+            Route(
+                "POST",
+                every,
+                served(self.post),
+                body=wire.PostMessages,
+                body_bytes_max=self._body_bytes_max,
+                answers={201: wire.Posted},
+            ),
+            Route("GET", every, served(self.page), answers={200: wire.MessagePage}),
+            Route("DELETE", every, served(self.delete_many), answers={204: None, 200: wire.Popped}),
+            Route("GET", one, served(self.get), answers={200: wire.ShownMessage}),
+            Route("DELETE", one, served(self.delete), answers={204: None, 403: wire.Refusal}),
+        ]
+
+    async def post(self, call: Call[wire.PostMessages], client: ClientId) -> Answer:
+        name = call.path["queue"]
+        new = [_new(message) for message in call.body.messages]
+        announced = call.headers.get("content-length", "0")
+        # A chunked request announces no length; then the bodies count.
+        size_bytes = max(int(announced), sum(len(message.body) for message in new))
+        ids = await self._app.post(call.context, name, client, new, size_bytes)
+        base = f"/v2/queues/{name}/messages"
+        texts = [str(message_id) for message_id in ids]
+        # A header of more ids than this is longer than many clients and proxies take.
+        location = f"{base}?ids={','.join(texts)}" if len(texts) <= IDS_IN_LOCATION else base
+        resources = [f"{base}/{text}" for text in texts]
+        return Answer(201, wire.Posted(resources), {"location": location})
+
+    async def page(self, call: Call[None], client: ClientId) -> Answer:
+        name, given = call.path["queue"], call.query
+        ids = query.parts(given, "ids")
+        if ids:
+            messages = await self._app.get_messages(call.context, name, ids)
+            return Answer(200, wire.Messages(shown_messages(name, messages)))
+        wanted = MessageFilter(
+            include_claimed=query.flag(given, "include_claimed"),
+            include_delayed=query.flag(given, "include_delayed"),
+            not_from=None if query.flag(given, "echo") else client,
+        )
+        limit = query.number(given, "limit")
+        found = await self._app.list_messages(call.context, name, wanted, _marker(given), limit)
+        links = []
+        if found:
+            kept = {key: given[key] for key in PAGE_PARAMETERS if given.get(key)}
+            path = f"/v2/queues/{name}/messages"
+            links.append(wire.Link("next", next_link(path, kept, marker=str(found[-1].id))))
+        return Answer(200, wire.MessagePage(shown_messages(name, found), links))
+
+    async def get(self, call: Call[None], client: ClientId) -> Answer:
+        name = call.path["queue"]
+        message = await self._app.get_message(call.context, name, call.path["message"])
+        return Answer(200, shown_messages(name, [message])[0])
+
+    async def delete(self, call: Call[None], client: ClientId) -> Answer:
+        claims = _claims(call.query, "claim_id")
+        await self._app.delete_message(
+            call.context, call.path["queue"], call.path["message"], claims
+        )
+        return Answer(204)
+
+    async def delete_many(self, call: Call[None], client: ClientId) -> Answer:
+        name, given = call.path["queue"], call.query
+        ids, pop = query.parts(given, "ids"), query.number(given, "pop")
+        if (pop is None) == (not ids):
+            raise BadRequest("Give either ids, the messages to delete, or pop, their number.")
+        if pop is None:
+            claims = _claims(given, "claim_ids")
+            await self._app.delete_messages(call.context, name, ids, claims)
+            return Answer(204)
+        popped = await self._app.pop(call.context, name, pop)
+        return Answer(200, wire.Popped([_popped(message) for message in popped]))
+
+
+def shown_messages(name: str, messages: Sequence[Message]) -> list[wire.ShownMessage]:
+    """Messages as they go out; one under a live claim has it in its address."""
+    shown = []
+    for message in messages:
+        text = str(message.id)
+        href = f"/v2/queues/{name}/messages/{text}"
+        if message.claim_id is not None:
+            href = f"{href}?claim_id={claim_text(message.claim_id)}"
+        shown.append(wire.ShownMessage(text, href, message.ttl_s, message.age_s, Raw(message.body)))
+    return shown
+
+
+def _new(message: wire.NewMessage) -> NewMessage:
+    body = bytes(message.body)
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise InvalidBody("The body of a message is not UTF-8.") from None
+    return NewMessage(
+        body,
+        None if message.ttl is UNSET else message.ttl,
+        None if message.delay is UNSET else message.delay,
+    )
+
+
+def _popped(message: Message) -> wire.PoppedMessage:
+    return wire.PoppedMessage(
+        str(message.id),
+        message.age_s,
+        message.ttl_s,
+        None,
+        message.deliveries,
+        Raw(message.body),
+    )
+
+
+def _marker(given: query.Query) -> MessageId | None:
+    text = given.get("marker", "")
+    marker = MessageId.parse(text)
+    if text and marker is None:
+        raise BadRequest("The marker is no message's id; take it from the link onward.")
+    return marker
+
+
+def _claims(given: query.Query, name: str) -> list[ClaimId] | None:
+    """The claims that are named; those that can be no id are left out of the list."""
+    texts = query.parts(given, name)
+    if not texts:
+        return None
+    parsed = [claim_from(text) for text in texts]
+    return [claim_id for claim_id in parsed if claim_id is not None]

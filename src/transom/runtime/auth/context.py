@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks, and in which request: what a door hands to a part's `app`.
+
+A msgspec Struct where a frozen dataclass would read the same, because a door makes one for each
+request. Measured: 0.3 microseconds against 2.1 (bench/http/pieces.py).
+"""
+
+import msgspec
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The caller of one request. Made only from a validated token (or by a service for itself).
+
+    `project_id` is empty for an unscoped token; roles are lower-case names; `expires_ms` is the
+    token's end, in milliseconds since 1970.
+    """
+
+    request_id: str
+    user_id: str = ""
+    user_name: str = ""
+    user_domain_id: str = ""
+    project_id: str = ""
+    project_name: str = ""
+    project_domain_id: str = ""
+    domain_id: str = ""
+    system: bool = False
+    roles: frozenset[str] = frozenset()
+    expires_ms: int = 0

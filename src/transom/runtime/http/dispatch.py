@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request, from its headers to its answer.
+
+The order is: request id, token, what the caller accepts, body, handler, answer. Nothing is read
+of a request that may not be carried out, and nothing is carried out whose answer could not be sent.
+
+Invariants:
+1. Every answer carries its request id, which is made here.
+2. Without `public`, no handler runs before a token was validated.
+3. No exception leaves a responder; what is not of the tree is answered 500 and logged.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import falcon.asgi
+import msgspec
+
+from transom.errors import BadRequest, InternalError, NotAcceptable, TransomError, Unauthorized
+from transom.runtime.auth.context import Context
+from transom.runtime.http.body import Disconnected, Event, body_reader
+from transom.runtime.http.headers import Headers, accepts
+from transom.runtime.http.limits import HttpLimits
+from transom.runtime.http.refusal import refusal
+from transom.runtime.http.route import Answer, Call, Handler, Mount, Route
+from transom.runtime.http.router import Responder
+from transom.runtime.telemetry.correlation import current
+from transom.runtime.telemetry.metrics import RequestMetrics
+
+request_log = logging.getLogger("transom.http.requests")
+"""One line a request, at level INFO; off unless that level is set."""
+
+_EMPTY: dict[str, str] = {}
+_encode = msgspec.json.Encoder().encode
+
+
+class Authenticate(Protocol):
+    """What says whose a token is. Contexts come with an empty request id."""
+
+    def cached(self, token: str) -> Context | None:
+        """The token's context if it is known to be valid now."""
+
+    async def validate(self, token: str) -> Context:
+        """Asks. Raises: Unauthorized, Unavailable."""
+
+
+class Request(falcon.asgi.Request):
+    """A falcon request that keeps its first event and what the router found."""
+
+    fields: dict[str, str] = _EMPTY
+    url_path: str = ""
+
+    def __init__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Event]],
+        first_event: Event | None = None,
+        options: Any = None,
+    ) -> None:
+        super().__init__(scope, receive, first_event, options)
+        self.first_event = first_event or {}
+        self.next_event = receive
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What all routes of one port share."""
+
+    authenticate: Authenticate
+    new_request_id: Callable[[], str]
+    metrics: RequestMetrics
+    limits: HttpLimits
+    unauthorized: Mapping[str, str]
+
+    def responder(self, mount: Mount, route: Route) -> Responder:
+        """What carries out one route."""
+        serve = _server(route, self)
+        return self._guarded(mount, route.method, serve)
+
+    def refuser(self, mount: Mount, method: str, error: Callable[[], TransomError]) -> Responder:
+        """What answers with an error, for paths and methods that are not there."""
+
+        async def serve(request: Request, request_id: str) -> Answer:
+            current.set(Context(request_id))
+            raise error()
+
+        return self._guarded(mount, method, serve)
+
+    def _guarded(
+        self, mount: Mount, method: str, serve: Callable[[Request, str], Awaitable[Answer]]
+    ) -> Responder:
+        meter = self.metrics.meter(mount.prefix or "/", method)
+        new_request_id = self.new_request_id
+        logged = request_log.isEnabledFor
+
+        async def respond(req: Request, resp: falcon.asgi.Response) -> None:
+            began_s = perf_counter()
+            meter.began()
+            status = 0
+            try:
+                request_id = new_request_id()
+                try:
+                    answer = await serve(req, request_id)
+                    write(answer, request_id, resp)
+                except Exception as error:  # noqa: BLE001 Safety: one request's failure is its own
+                    if isinstance(error, Disconnected):
+                        resp.status = 499
+                        return
+                    answer = refusal(error, mount, request_id, self.unauthorized)
+                    write(answer, request_id, resp)
+                status = answer.status
+            finally:
+                duration_s = perf_counter() - began_s
+                meter.ended(status, duration_s)
+                if logged(logging.INFO):
+                    _log_request(req, status, duration_s)
+
+        return respond
+
+
+def _server(route: Route, door: Door) -> Callable[[Request, str], Awaitable[Answer]]:
+    handler: Handler = route.handler
+    read = body_reader(route, door.limits.body_bytes_max, door.limits.body_s)
+    cached, validate = door.authenticate.cached, door.authenticate.validate
+    public, answer_types = route.public, route.answer_types
+    admitted = frozenset([b"*/*", *(kind.partition(";")[0].encode() for kind in answer_types)])
+
+    async def serve(request: Request, request_id: str) -> Answer:
+        scope = request.scope
+        raw_headers = scope["headers"]
+        headers = dict(raw_headers)
+        context = Context(request_id)
+        current.set(context)
+        if not public:
+            token = headers.get(b"x-auth-token", b"").decode("latin-1")
+            if not token:
+                raise Unauthorized
+            known = cached(token) or await validate(token)
+            context = marked(known, request_id)
+            current.set(context)
+        accept = headers.get(b"accept")
+        if accept is not None and accept not in admitted and not accepts(accept, answer_types):
+            raise NotAcceptable(f"Answers here are {', '.join(answer_types)}.")
+        query = scope["query_string"]
+        return await handler(
+            Call(
+                context,
+                request.url_path,
+                request.fields,
+                parsed_query(query) if query else _EMPTY,
+                Headers(raw_headers),
+                None if read is None else await read(request, headers),
+            )
+        )
+
+    return serve
+
+
+def marked(known: Context, request_id: str) -> Context:
+    """The token's context, in this request."""
+    return Context(
+        request_id,
+        known.user_id,
+        known.user_name,
+        known.user_domain_id,
+        known.project_id,
+        known.project_name,
+        known.project_domain_id,
+        known.domain_id,
+        known.system,
+        known.roles,
+        known.expires_ms,
+    )
+
+
+def parsed_query(query: bytes) -> dict[str, str]:
+    """Name -> last value; blank values stay. Raises: BadRequest."""
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=256
+        )
+    except ValueError:
+        raise BadRequest("The query cannot be decoded.") from None
+    return dict(pairs)
+
+
+def write(answer: Answer, request_id: str, resp: falcon.asgi.Response) -> None:
+    """Puts the answer into falcon's response. Raises: InternalError for a header that cannot be."""
+    body = answer.body
+    data = body if type(body) is bytes else b"" if body is None else _encode(body)
+    resp.status = answer.status
+    resp.data = data
+    if data:
+        resp.content_type = answer.media_type
+    resp.set_header("x-openstack-request-id", request_id)
+    for name, value in answer.headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise InternalError(detail=f"header {name} has a value that cannot be sent")
+        resp.set_header(name, value)
+
+
+def _log_request(request: Request, status: int, duration_s: float) -> None:
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "status": status,
+        "duration_ms": round(duration_s * 1000, 3),
+    }
+    request_log.info("request", extra=fields)

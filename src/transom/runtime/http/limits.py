@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a door accepts from the network: configuration section `http`."""
+
+from dataclasses import dataclass
+
+from transom.runtime.config import option
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Bounds on what one caller, and all of them together, can make a door hold."""
+
+    connections_max: int = option(
+        2000, "Open connections; one more is answered 503 and closed.", least=1
+    )
+    requests_max: int = option(
+        1000, "Requests carried out at once; one more is answered 503.", least=1
+    )
+    line_bytes_max: int = option(16384, "Length of path and query.", unit="bytes", least=256)
+    header_bytes_max: int = option(
+        65536, "Request line and headers together.", unit="bytes", least=1024
+    )
+    header_count_max: int = option(128, "Headers of one request.", least=8)
+    body_bytes_max: int = option(
+        1048576, "Body of a request whose route sets no other bound.", unit="bytes", least=1024
+    )
+    header_s: float = option(
+        10.0, "From a request's first byte to the end of its headers.", unit="s", least=0.1
+    )
+    body_s: float = option(60.0, "For a whole body that is read at once.", unit="s", least=0.1)
+    body_pause_s: float = option(
+        10.0,
+        "Within this time at least `body_progress_bytes` of a body have to arrive.",
+        unit="s",
+        least=0.1,
+    )
+    body_progress_bytes: int = option(4096, "See `body_pause_s`.", unit="bytes", least=1)
+    keep_alive_s: float = option(
+        75.0, "An idle connection is closed after this time.", unit="s", least=0.1
+    )
+    write_s: float = option(
+        30.0, "A caller that reads nothing of its answer is cut off then.", unit="s", least=0.1
+    )
+    drain_s: float = option(
+        10.0, "When stopping: for requests under way to finish.", unit="s", least=0.0, most=10.0
+    )
+    backlog: int = option(
+        1024, "Connections that the kernel holds until they are accepted.", least=1
+    )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a part's `api` room says of itself: routes with their shapes, as a table.
+
+The door turns the table into a served application, and the same table into documents. A handler
+sees no framework: a `Call` comes in, an `Answer` goes out, errors of the tree are raised.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from transom.errors import Entry
+from transom.runtime.auth.context import Context
+
+B = TypeVar("B")
+
+
+@dataclass(slots=True)
+class Call(Generic[B]):
+    """One request. `path` holds the template's fields, percent-decoded.
+
+    `url_path`: the path below the mount, as sent (links in answers start with it, as they would if
+    the part were served alone). `query`: name -> last value, decoded; blank values are kept as "".
+    `headers`: lower-case name -> value; headers that claim an identity (x-project-id, x-roles, ...)
+    have been stripped, `context` is the identity. `body`: the decoded body, or None where the
+    route takes none; raw bytes where the route's body type is `bytes`.
+    """
+
+    context: Context
+    url_path: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: B
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes out. `body`: bytes go as they are, None is no body, anything else becomes JSON."""
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
+
+
+Handler = Callable[[Call[Any]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path template (`/v2/queues/{queue}`; "" is the mount's root).
+
+    `body`: a msgspec Struct or any type msgspec decodes (400 naming the field if it does not fit),
+    `bytes` for the raw body, None for no body. `body_optional`: an absent body becomes None.
+    `body_types`: the content types taken; an absent content type counts as the first.
+    `body_bytes_max`: None is the door's limit. `public`: asks for no token.
+    `answer_types`: the media types answered with; a caller that accepts none of them gets 406.
+    `answers`: status -> type of the body (None: no body), for documents.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    body: Any = None
+    body_optional: bool = False
+    body_types: tuple[str, ...] = ("application/json",)
+    body_bytes_max: int | None = None
+    public: bool = False
+    answer_types: tuple[str, ...] = ("application/json",)
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    summary: str = ""
+
+
+ErrorShape = Callable[[Entry, str, str], Any]
+"""(entry, text for the user, request id) -> JSON body, in the form that the API's clients know."""
+
+
+def plain_error(entry: Entry, text: str, request_id: str) -> Any:
+    return {
+        "error": {
+            "code": entry.code,
+            "status": entry.status,
+            "message": text,
+            "request_id": request_id,
+        }
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A part's routes below one prefix (`/queue`)."""
+
+    prefix: str
+    routes: Sequence[Route]
+    error_shape: ErrorShape = plain_error
+    unauthorized_headers: Mapping[str, str] = field(default_factory=dict)

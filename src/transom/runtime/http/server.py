@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP server of a process: uvicorn's parser and connections inside our own loop.
+
+Invariants:
+1. Signals are the process's own business; nothing here touches them.
+2. The sockets are the caller's: they are duplicated, so stopping leaves them listening and what the
+   kernel has queued on a shared one goes to another process.
+3. A stop lets every request that was taken be answered, waits no longer than `drain_s`, and leaves
+   no connection.
+4. There are never more connections than file descriptors for them, less a reserve for the rest of
+   the process: accepting never fails for want of one (libuv, when it does, closes what it
+   accepts).
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any, cast
+
+from uvicorn.config import Config
+
+from transom.runtime.http.limits import HttpLimits
+from transom.runtime.http.protocol import BoundedProtocol, Shared
+from transom.runtime.http.request_ids import request_ids
+from transom.runtime.ids import Randomness
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.25
+DESCRIPTORS_RESERVED = 128
+
+
+class HttpServer:
+    """A `lifecycle.Service` that serves one application on listening sockets."""
+
+    def __init__(
+        self,
+        app: Any,
+        sockets: Sequence[socket.socket],
+        limits: HttpLimits | None = None,
+        *,
+        random: Randomness = os.urandom,
+        on_drain: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_drain` is called by `stop` when no connection is accepted any more, before the wait
+        for the requests that were taken.
+        """
+        self._app = app
+        self._sockets = sockets
+        self._limits = limits or HttpLimits()
+        self._random = random
+        self._on_drain = on_drain
+        self._servers: list[asyncio.Server] = []
+        self._shared: Shared | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        return 0 if self._shared is None else len(self._shared.state.connections)
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        limits = within_descriptors(self._limits)
+        shared = Shared(limits, request_ids(self._random), loop.time())
+        self._shared = shared
+        config = Config(
+            self._app,
+            interface="asgi3",
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
+        config.load()
+        self._sweep()
+        for listening in self._sockets:
+            server = await loop.create_server(
+                lambda: BoundedProtocol(config, shared),
+                sock=listening.dup(),
+                backlog=limits.backlog,
+            )
+            self._servers.append(server)
+
+    async def stop(self) -> None:
+        shared = self._shared
+        if shared is None:
+            return
+        for _ in range(3):  # what the kernel has accepted or received by now still counts
+            await asyncio.sleep(0)
+        shared.draining = True
+        for server in self._servers:
+            server.close()
+        for connection in list(shared.state.connections):
+            connection.shutdown()
+        self._on_drain()
+        await self._drained(shared)
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._shared = None
+        self._servers.clear()
+
+    async def _drained(self, shared: Shared) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._limits.drain_s
+        state = shared.state
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until_s):
+                while state.connections:
+                    shared.connection_lost.clear()
+                    await shared.connection_lost.wait()
+                if state.tasks:  # their callers are gone already
+                    await asyncio.wait(list(state.tasks))
+        if state.tasks:
+            log.warning("requests cut off by the stop", extra={"requests": len(state.tasks)})
+        tasks = list(state.tasks)
+        for task in tasks:
+            task.cancel()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        await asyncio.sleep(0)
+
+    def _sweep(self) -> None:
+        """Moves the shared clock on and looks at every connection's deadline."""
+        shared = self._shared
+        if shared is None:
+            return
+        loop = asyncio.get_running_loop()
+        now_s = shared.now_s = loop.time()
+        shared.common_headers = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+        for connection in list(shared.state.connections):
+            cast(BoundedProtocol, connection).check(now_s)
+        self._sweeping = loop.call_later(SWEEP_S, self._sweep)
+
+
+def within_descriptors(limits: HttpLimits) -> HttpLimits:
+    """The limits, with no more connections than the process has file descriptors for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return limits
+    room = max(1, soft - DESCRIPTORS_RESERVED)
+    if room >= limits.connections_max:
+        return limits
+    fields = {"connections": room, "wanted": limits.connections_max, "descriptors": soft}
+    log.warning("fewer connections than configured: the descriptor limit is low", extra=fields)
+    return replace(limits, connections_max=room)

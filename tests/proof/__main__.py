@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make proof`: every campaign by seed, one table, exit status 1 at any fault.
+
+    PYTHONPATH=tests python -m proof [--seed 1] [--scale 1.0] [--only WORD]
+
+`--scale 0.05` is a quick look; `--only` runs the campaigns whose name holds the word. Writes
+`bench/results/proof.json` when all were run in full.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from proof.calls import calls
+from proof.feed import feed
+from proof.fire import kills_of, kills_of_any, pauses_of
+from proof.outcome import Outcome
+
+Campaign = Callable[[int, int], Outcome]
+"""(seed, rounds) -> what was found"""
+
+CAMPAIGNS: Mapping[str, tuple[Campaign, int]] = {
+    "feed": (feed, 1_000_000),
+    "calls": (calls, 1000),
+    "kill api": (kills_of("api"), 100),
+    "kill worker": (kills_of("worker"), 100),
+    "kill forkserver": (kills_of("forkserver"), 100),
+    "kill supervisor": (kills_of("supervisor"), 100),
+    "kill any": (kills_of_any, 100),
+    "pause api": (pauses_of("api"), 20),
+    "pause worker": (pauses_of("worker"), 20),
+    "pause supervisor": (pauses_of("supervisor"), 20),
+}
+RESULTS = Path(__file__).parents[2] / "bench" / "results" / "proof.json"
+LINE = "{:<18}{:>10}{:>8}{:>8}{:>9}  {}"
+
+
+def run(name: str, seed: int, scale: float) -> dict[str, Any]:
+    campaign, rounds = CAMPAIGNS[name]
+    began_s = time.monotonic()
+    outcome = campaign(seed, max(1, round(rounds * scale)))
+    seconds = round(time.monotonic() - began_s, 1)
+    return {"campaign": name, "seed": seed, "seconds": seconds, **asdict(outcome)}
+
+
+def show(row: Mapping[str, Any]) -> None:
+    figures = "  ".join(f"{name.replace('_', ' ')} {n}" for name, n in row["figures"].items())
+    faults = len(row["faults"])
+    line = LINE.format(row["campaign"], row["rounds"], row["seed"], faults, row["seconds"], figures)
+    print(line, flush=True)
+    for fault in row["faults"]:
+        print(f"    FAULT {fault}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m proof")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    print(LINE.format("campaign", "rounds", "seed", "faults", "seconds", ""), flush=True)
+    rows = []
+    for name in CAMPAIGNS:
+        if options.only in name:
+            rows.append(run(name, options.seed, options.scale))
+            show(rows[-1])
+    if len(rows) == len(CAMPAIGNS) and options.scale >= 1.0:
+        RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    return int(any(row["faults"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Databases for tests: a file of the test's own, its schema given as SQL text."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from transom.runtime.clock import Clock, SystemClock
+from transom.runtime.db.migrate import Migrations
+from transom.runtime.db.sqlite import SqliteDatabase
+from transom.runtime.db.transaction import Transaction
+
+THINGS = "create table if not exists thing (name text primary key, size integer not null);"
+
+
+def migrations(folder: Path, *scripts: str, room: str = "test", **named: str) -> Migrations:
+    """`scripts` become 0001_before_step.sql and so on; `named`: name of a file -> its text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {f"{at:04d}_before_step": text for at, text in enumerate(scripts, 1)} | named
+    for name, text in files.items():
+        path = folder / f"{name}.sql"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    return Migrations(room, folder)
+
+
+def things(folder: Path) -> Migrations:
+    return migrations(folder / "things", THINGS)
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, *rooms: Migrations, clock: Clock | None = None, **options: Any
+) -> AsyncIterator[SqliteDatabase]:
+    """A started database at `folder/test.db`; its schema is `THINGS` if no rooms are given."""
+    database = SqliteDatabase(
+        folder / "test.db", rooms or [things(folder)], clock=clock or SystemClock(), **options
+    )
+    await database.start()
+    try:
+        yield database
+    finally:
+        await database.stop()
+
+
+def put(name: str, size: int = 0) -> Any:
+    """A verb that inserts or replaces one thing."""
+
+    async def verb(transaction: Transaction) -> None:
+        await transaction.execute(
+            "insert into thing (name, size) values (?, ?) "
+            "on conflict (name) do update set size = excluded.size",
+            (name, size),
+        )
+
+    return verb
+
+
+async def names(transaction: Transaction) -> list[str]:
+    """A verb: the names of all things, in order."""
+    return [row[0] for row in await transaction.fetch("select name from thing order by name")]
+
+
+def child(*arguments: str, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
+    """Runs `support.dbchild` in a process of its own, `before` in front of its command line."""
+    tests = Path(__file__).parent.parent
+    environment = dict(os.environ) | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent / 'src'}"}
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "support.dbchild", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+def answer(process: subprocess.Popen[str], timeout_s: float = 60) -> Mapping[str, Any]:
+    """What the child said last, as JSON. It must have ended well."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()
+    assert process.returncode == 0, f"{process.returncode}: {out}\n{err}"
+    said: Mapping[str, Any] = json.loads(out.splitlines()[-1])
+    return said

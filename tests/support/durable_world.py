@@ -1,0 +1,209 @@
+"""A durable feed on a SQLite file, publishers that are killed between any two steps, replicas.
+
+A killed publisher does nothing any more: its database never answers, what it sends is lost, its
+place on the bus is empty. What it left (its lease, its pointers, an unsent change set) stays.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from transom.messaging.drivers.base import Address, Sent
+from transom.messaging.drivers.memory import Faults, MemoryBus
+from transom.messaging.proto.feed import ChangeSet, Key, Live, Row
+from transom.messaging.tables import TablePublisher, TableReplica, poke
+from transom.messaging.transport import Transport, connect
+from transom.node.publisher import DurablePublisher
+from transom.runtime.db.sqlite import SqliteDatabase
+from transom.runtime.db.transaction import Verb
+
+from support.thingfeed import all_things, drop_pointed, put_pointed, thing_feed
+from virtual import VirtualClock, seeded_randomness
+
+TTL_S = 5.0
+Rows = dict[Key, Row]
+
+
+class Life:
+    """One life of a publishing process. Its database and its bus go through here."""
+
+    def __init__(self, world: "World", number: int, holder: str) -> None:
+        self.dead = asyncio.Event()
+        self._world = world
+        self._transport = world.transport(f"owner{number}")
+        self._send = self._transport.driver.send
+        self._transport.driver.send = self.send  # type: ignore[method-assign]
+        feed = thing_feed(
+            self,  # type: ignore[arg-type]
+            world.clock,
+            pointers_max=5,
+            keep_sets=20,
+        )
+        shell = TablePublisher(self._transport, "test", feed, on_poke=lambda: publisher.poke())
+        self.publisher = publisher = DurablePublisher(
+            feed, shell, holder=holder, clock=world.clock, ttl_s=TTL_S, jitter=world.random.random
+        )
+
+    async def start(self) -> None:
+        await self._transport.start()
+        await self.publisher.start()
+
+    async def stop(self) -> None:
+        """What a drain does; of a dead one it only tidies this process."""
+        await self.publisher.stop()
+        await self._transport.stop()
+
+    async def write(self, verb: Verb[Any]) -> Any:
+        return await self._step(partial(self._world.write, verb))
+
+    async def read(self, verb: Verb[Any]) -> Any:
+        return await self._step(partial(self._world.database.read, verb))
+
+    def send(
+        self,
+        address: Address,
+        body: bytes,
+        sent: Sent,
+        *,
+        deadline_s: float,
+        mandatory: bool = False,
+    ) -> None:
+        self._maybe_die()
+        if not self.dead.is_set():
+            self._send(address, body, sent, deadline_s=deadline_s, mandatory=mandatory)
+
+    async def _step(self, step: Callable[[], Awaitable[Any]]) -> Any:
+        for before in (True, False):
+            self._maybe_die()
+            if self.dead.is_set():
+                await asyncio.Event().wait()
+            if before:
+                found = await step()
+        return found
+
+    def _maybe_die(self) -> None:
+        if self._world.killing and self._world.random.random() < self._world.deadly:
+            self.dead.set()
+
+
+class Follower:
+    """A replica and its consumer's rows."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self._world = world
+        self.transport = world.transport(f"reader{number}")
+        self.rows: Rows = {}
+        self.sets = 0
+
+    async def run(self) -> None:
+        async with self.transport:
+            self.replica = TableReplica(self.transport, "test")
+            async for item in self.replica:
+                if isinstance(item, ChangeSet):
+                    self.apply(item)
+
+    def apply(self, made: ChangeSet) -> None:
+        for change in made.changes:
+            if change.row is None:
+                del self.rows[change.key]
+            else:
+                self.rows[change.key] = change.row
+        self.sets += 1
+        assert self.rows == self._world.rows_at[made.n], f"not as the feed was at {made.n}"
+
+    @property
+    def live(self) -> bool:
+        return isinstance(self.replica.state, Live)
+
+
+class World:
+    """One run."""
+
+    def __init__(self, seed: int, database: SqliteDatabase, *, deadly: float = 0.02) -> None:
+        self.random = Random(seed)
+        self.clock = VirtualClock()
+        self.database = database
+        self.deadly = deadly
+        self.killing = True
+        self.deaths = 0
+        self.rows_at: list[Rows] = [{}]
+        self._seed = seed
+        self._lives = 0
+        self._feed = thing_feed(database, self.clock)
+
+    def transport(self, peer: str) -> Transport:
+        random = seeded_randomness(f"{self._seed}{peer}")  # type: ignore[arg-type]
+        return connect(f"memory://world/{peer}", clock=self.clock, random=random)
+
+    async def write(self, verb: Verb[Any]) -> Any:
+        """Runs the verb, and notes what the feed said then."""
+        found = await self.database.write(verb)
+        made = await self._feed.since(1, len(self.rows_at) - 1, 100)
+        assert made is not None, "the log has a hole"
+        for change_set in made:
+            assert change_set.n == len(self.rows_at), "steps are counted one by one"
+            rows = dict(self.rows_at[-1])
+            for change in change_set.changes:
+                rows.pop(change.key, None)
+                if change.row is not None:
+                    rows[change.key] = change.row
+            self.rows_at.append(rows)
+        return found
+
+    async def publish(self, place: int, over: asyncio.Event) -> None:
+        """One place where a publisher lives, dies and comes back, under its name or another."""
+        tidying: list[asyncio.Task[None]] = []
+        while not over.is_set():
+            self._lives += 1
+            name = f"place{place}" if self.random.random() < 0.5 else f"life{self._lives}"
+            life = Life(self, self._lives, name)
+            await life.start()
+            ends = [asyncio.ensure_future(event.wait()) for event in (life.dead, over)]
+            drain_s = self.random.uniform(5, 60)
+            await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            if life.dead.is_set():
+                self.deaths += 1
+                await life._transport.driver.stop()
+                tidying.append(asyncio.ensure_future(life.stop()))
+            else:
+                await life.stop()
+            if not over.is_set():
+                await asyncio.sleep(self.random.uniform(0, 1))
+        await asyncio.gather(*tidying)
+
+    async def disturb(self) -> None:
+        """Another mood of the bus each few seconds."""
+        draw, bus = self.random.random, MemoryBus.named("world")
+        while True:
+            bus.heal()
+            bus.faults = Faults(
+                self.random,
+                drop=draw() * 0.3,
+                duplicate=draw() * 0.3,
+                delay_s=draw(),
+                reorder=draw(),
+            )
+            if draw() < 0.3:
+                bus.cut(f"owner{self._lives}", f"reader{self.random.randrange(2)}")
+            await asyncio.sleep(self.random.uniform(1, 8))
+
+    async def change(self, writes: int) -> None:
+        """Writers: rows and pointers, some with a poke."""
+        async with self.transport("writer") as ours:
+            for _ in range(writes):
+                name = self.random.choice("abcdefgh")
+                if self.random.random() < 0.3:
+                    await self.write(drop_pointed(name))
+                else:
+                    await self.write(put_pointed(name, self.random.randrange(5)))
+                if self.random.random() < 0.5:
+                    poke(ours, "test")
+                if self.random.random() < 0.7:
+                    await asyncio.sleep(self.random.expovariate(2))
+
+    async def truth(self) -> Rows:
+        return await self.database.read(all_things)

@@ -1,0 +1,1 @@
+create table if not exists thing (name text primary key, size integer not null);
