@@ -2,10 +2,10 @@
 # `make` or `make help` lists what there is.
 PYTHON ?= python3
 BIN := .venv/bin
-CLIENTS := .cache/clients
+VENVS := clients keystone tempest
 SEED ?= 1
 
-.PHONY: help up install clients test check proof bench docs clean lock format
+.PHONY: help up install clients others test check proof bench docs clean lock format
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,12 +32,15 @@ install: .venv/run.stamp ## install into .venv, by hashed requirements
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(CLIENTS)/stamp: requirements/clients.txt
-	@mkdir -p $(CLIENTS) && $(PYTHON) -m venv $(CLIENTS)
-	@$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/clients.txt
+# Other systems' programs for the tests, each set in an environment of its own.
+.cache/%/stamp: requirements/%.txt
+	@mkdir -p .cache/$* && $(PYTHON) -m venv .cache/$*
+	@.cache/$*/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-clients: $(CLIENTS)/stamp ## install the real clients (openstack, SDKs) into .cache/clients
+clients: .cache/clients/stamp ## install the real clients (openstack, SDKs) into .cache/clients
+
+others: $(VENVS:%=.cache/%/stamp) ## install clients, Keystone and tempest for the tests into .cache
 
 check: .venv/dev.stamp ## format, lint, types, structure rules, unit tests: under a minute
 	@$(BIN)/ruff format --check --quiet .
@@ -45,13 +48,13 @@ check: .venv/dev.stamp ## format, lint, types, structure rules, unit tests: unde
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/pytest -q tests/tidy tests/unit
 
-test: .venv/dev.stamp $(CLIENTS)/stamp ## install and run every test, with the real clients
+test: .venv/dev.stamp others ## install and run every test, with the real clients
 	@$(BIN)/pytest -q -p no:cacheprovider tests
 
 proof: .venv/dev.stamp ## long campaigns, by seed (SEED=n), with a table of results
 	@PYTHONPATH=tests $(BIN)/python -m proof --seed $(SEED)
 
-bench: .venv/dev.stamp $(CLIENTS)/stamp ## every claim measured again, peers beside it
+bench: .venv/dev.stamp others ## every claim measured again, peers beside it
 	@$(BIN)/python -m bench
 
 docs: .venv/run.stamp ## write the reference pages that follow from the code
@@ -62,7 +65,7 @@ format: .venv/dev.stamp ## lay out and lint what can be mended without thought
 	@$(BIN)/ruff check --quiet --fix .
 
 lock: ## make the hashed requirement files anew (needs uv)
-	@for set in run dev clients; do uv pip compile --quiet --universal --python-version 3.11 \
+	@for set in $(patsubst requirements/%.in,%,$(wildcard requirements/*.in)); do uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what was installed (no data folder is touched)

@@ -26,6 +26,7 @@ from transom.messaging.schema import Table
 from transom.queue.contract import TABLES as QUEUE_TABLES
 from transom.runtime.clock import SystemClock
 from transom.runtime.config import ENVIRONMENT_PREFIX, OptionMeta
+from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.http.root import root_mount
 from transom.runtime.http.route import Mount
 from transom.runtime.secrets import Secret
@@ -226,6 +227,7 @@ def _mounts() -> list[Mount]:
     """Of a service that is built and never started: nothing is opened or made."""
     identity = build_identity(
         IdentityConfig(),
+        SqliteDatabase(Path("nowhere"), [], clock=SystemClock()),
         data=Path("nowhere"),
         public_url="http://127.0.0.1:8720",
         catalogue=[],

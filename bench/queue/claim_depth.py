@@ -20,9 +20,10 @@ from typing import Any
 
 from transom.queue.config import QueueConfig
 from transom.queue.model import ClientId, MessageFilter, NewMessage, claim_text
-from transom.queue.service import QueueService, build
+from transom.queue.service import MIGRATIONS, QueueService, build
 from transom.runtime.auth.context import Context
 from transom.runtime.clock import SystemClock
+from transom.runtime.db.sqlite import SqliteDatabase
 
 CONTEXT = Context("", project_id="p", roles=frozenset({"member"}))
 CLIENT, OTHER = ClientId(b"c" * 16), ClientId(b"o" * 16)
@@ -79,7 +80,12 @@ async def measure(service: QueueService, names: list[str]) -> dict[str, float]:
 async def bench(deep: int, folder: Path) -> dict[str, Any]:
     clock = Skewed()
     config = QueueConfig(sweep_interval_s=3600)
-    service = build(config, data=folder, clock=clock, random=os.urandom)
+    service = build(
+        config,
+        SqliteDatabase(folder / "queue.db", MIGRATIONS, clock=clock),
+        clock=clock,
+        random=os.urandom,
+    )
     await service.start()
     held = deep // 10
     filled_s = await fill(service, "deep", deep)

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from transom.identity import service as identity_service
+from transom.queue import service as queue_service
 from transom.runtime.clock import Clock, SystemClock
 from transom.runtime.db.migrate import Migrations
 from transom.runtime.db.sqlite import SqliteDatabase
-from transom.runtime.db.transaction import Transaction
+from transom.runtime.db.transaction import Database, Transaction
 
 THINGS = "create table if not exists thing (name text primary key, size integer not null);"
 
@@ -45,6 +47,21 @@ async def opened(
         yield database
     finally:
         await database.stop()
+
+
+def queue_database(folder: Path, clock: Clock | None = None) -> Database:
+    return SqliteDatabase(
+        folder / "queue.db", queue_service.MIGRATIONS, clock=clock or SystemClock()
+    )
+
+
+def identity_database(folder: Path, clock: Clock | None = None) -> Database:
+    return SqliteDatabase(
+        folder / "identity.db",
+        identity_service.MIGRATIONS,
+        clock=clock or SystemClock(),
+        exclusive=False,
+    )
 
 
 def put(name: str, size: int = 0) -> Any:

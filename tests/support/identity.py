@@ -18,6 +18,7 @@ from transom.runtime.http.listen import bind
 from transom.runtime.http.server import HttpServer
 from transom.runtime.ids import Randomness
 
+from support.db import identity_database
 from support.http import Reply, Tokens, ask
 
 CONFIG = IdentityConfig(password_cost_log2=10)
@@ -144,6 +145,7 @@ def service_of(
 ) -> IdentityService:
     return build(
         config,
+        identity_database(data, clock),
         data=data,
         public_url=public_url,
         catalogue=[

@@ -12,6 +12,7 @@ from transom.queue.service import QueueService, build
 from transom.runtime.auth.context import Context
 from transom.runtime.http.app import make_app
 
+from support.db import queue_database
 from support.http import Reply, Tokens, ask, serve
 
 CLIENT = "3381af92-2b9e-11e3-b191-71861300734c"
@@ -83,7 +84,10 @@ async def open_service(
     folder: Path, clock: MovedClock, seed: int = 1, **config: Any
 ) -> AsyncIterator[QueueService]:
     service = build(
-        replace(CONFIG, **config), data=folder, clock=clock, random=random.Random(seed).randbytes
+        replace(CONFIG, **config),
+        queue_database(folder, clock),
+        clock=clock,
+        random=random.Random(seed).randbytes,
     )
     await service.start()
     try:

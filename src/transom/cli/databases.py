@@ -3,19 +3,10 @@
 
 from argparse import Namespace
 
+from transom.cli.parts import STORES
 from transom.cli.settings import Settings
-from transom.identity.service import FILE_NAME as IDENTITY_FILE
-from transom.identity.service import MIGRATIONS as IDENTITY_MIGRATIONS
-from transom.node.migrations import NODE
-from transom.queue.service import FILE_NAME as QUEUE_FILE
-from transom.queue.service import MIGRATIONS as QUEUE_MIGRATIONS
 from transom.runtime.clock import SystemClock
 from transom.runtime.db.migrate import upgrade as upgrade_file
-
-FILES = {
-    IDENTITY_FILE: (IDENTITY_MIGRATIONS, NODE),
-    QUEUE_FILE: (QUEUE_MIGRATIONS, NODE),
-}
 
 
 def upgrade(options: Namespace) -> int:
@@ -24,8 +15,8 @@ def upgrade(options: Namespace) -> int:
     data.require()
     folder = data.path
     applied = []
-    for name, rooms in FILES.items():
-        applied += upgrade_file(folder / name, rooms, clock=SystemClock())
+    for store in STORES.values():
+        applied += upgrade_file(folder / store.file_name, store.migrations, clock=SystemClock())
     for name in applied:
         print(f"applied {name}")
     if not applied:

@@ -15,21 +15,13 @@ from functools import partial
 
 import uvloop
 
+from transom.cli import parts
 from transom.cli.family import LISTENER
 from transom.cli.logs import log_to_file
-from transom.cli.settings import KeystoneConfig, Settings
+from transom.cli.settings import Settings
 from transom.identity.bus import read_row
-from transom.identity.config import IdentityConfig
-from transom.identity.contract import (
-    SERVICE_PASSWORD_FILE,
-    SERVICE_PROJECT,
-    SERVICE_USER,
-    CatalogueService,
-)
 from transom.identity.contract import SOURCE as IDENTITY
 from transom.identity.contract import TABLES as IDENTITY_TABLES
-from transom.identity.service import IdentityService, database_of
-from transom.identity.service import build as build_identity
 from transom.messaging import connect
 from transom.messaging.drivers import driver_class
 from transom.messaging.schema import Table
@@ -38,21 +30,17 @@ from transom.node.channel import Channel
 from transom.node.feed import DurableFeed, ReadRow
 from transom.node.node import Node
 from transom.node.publisher import DurablePublisher
-from transom.queue.config import QueueConfig
 from transom.queue.contract import SOURCE as QUEUE
 from transom.queue.contract import TABLES as QUEUE_TABLES
-from transom.queue.service import build as build_queue
-from transom.runtime.auth.keystone import Keystone, ServiceCredentials
+from transom.runtime.auth.keystone import Keystone
 from transom.runtime.auth.tokens import TokenValidator
 from transom.runtime.clock import SystemClock
-from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Database
 from transom.runtime.http.app import make_app
 from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.route import Mount
 from transom.runtime.http.server import HttpServer
 from transom.runtime.lifecycle import Lifecycle
-from transom.runtime.secrets import Secret, read_private
 from transom.runtime.telemetry.drift import DriftWatch
 from transom.runtime.telemetry.watchdog import LoopWatchdog
 
@@ -108,31 +96,25 @@ async def _start_api(
     clock = SystemClock()
     node = await _node(name, settings, clock, lifecycle)
     mounts: list[Mount] = []
-    databases: list[SqliteDatabase] = []
+    databases: list[Database] = []
     generation: Callable[[], int] = int
-    embedded = not settings.config.section(KeystoneConfig).auth_url
+    embedded = parts.is_embedded(settings)
     if embedded:
         bind_host = listeners[LISTENER].getsockname()[0]
         tell_worker = partial(poke, node.transport, IDENTITY)
-        identity = _identity(settings, clock, bind_host, tell_worker)
+        identity = parts.identity(settings, clock, bind_host, tell_worker)
         await lifecycle.start("identity", identity)
         mounts.append(identity.mount)
         databases.append(identity.database)
         generation = identity.generation
-    queue = build_queue(
-        settings.config.section(QueueConfig),
-        data=settings.data.path,
-        clock=clock,
-        random=os.urandom,
-        on_change=lambda: publisher.poke(),
-    )
+    queue = parts.queue(settings, clock, on_change=lambda: publisher.poke())
     await lifecycle.start("queue", queue)
     mounts.append(queue.mount)
     databases.append(queue.database)
     publisher = await _publish(
         node, queue.database, QUEUE, QUEUE_TABLES, queue.read_row, clock, lifecycle
     )
-    credentials = _credentials(settings)
+    credentials = parts.credentials(settings)
     validator = TokenValidator(Keystone(credentials, clock), clock, generation)
     await lifecycle.start("tokens", validator)
     limits = settings.config.section(HttpLimits)
@@ -140,7 +122,7 @@ async def _start_api(
         mounts,
         authenticate=validator,
         random=os.urandom,
-        checks={database.path.stem: partial(_is_sound, database) for database in databases},
+        checks={database.name: partial(_is_sound, database) for database in databases},
         www_authenticate=f'Keystone uri="{credentials.auth_url}"',
         limits=limits,
     )
@@ -157,8 +139,8 @@ async def _start_worker(
     """What needs no door: identity's feed."""
     clock = SystemClock()
     node = await _node(name, settings, clock, lifecycle)
-    if not settings.config.section(KeystoneConfig).auth_url:
-        database = database_of(settings.data.path, clock)
+    if parts.is_embedded(settings):
+        database = parts.IDENTITY.database(settings, clock)
         await lifecycle.start("identity database", database)
         await _publish(node, database, IDENTITY, IDENTITY_TABLES, read_row, clock, lifecycle)
         return partial(_complaint, [database])
@@ -169,18 +151,12 @@ ROLES: Mapping[str, Role] = {"api": _start_api, "worker": _start_worker}
 """In the order in which they start."""
 
 
-def _is_sound(database: SqliteDatabase) -> bool:
-    return database.poisoned is None
+def _is_sound(database: Database) -> bool:
+    return not database.problem
 
 
-def _complaint(databases: Sequence[SqliteDatabase]) -> str:
-    names = [database.path.name for database in databases if not _is_sound(database)]
-    if not names:
-        return ""
-    return (
-        f"takes no writes to {' and '.join(names)}, whose disk failed; reads go on; when the disk "
-        "is well, `transom down` and `transom up`"
-    )
+def _complaint(databases: Sequence[Database]) -> str:
+    return "; ".join(database.problem for database in databases if database.problem)
 
 
 def _nothing() -> None:
@@ -209,43 +185,3 @@ async def _publish(
     publisher = DurablePublisher(feed, shell, holder=node.name, clock=clock)
     await lifecycle.start(f"{source} feed", publisher)
     return publisher
-
-
-def _identity(
-    settings: Settings, clock: SystemClock, bind_host: str, on_change: Callable[[], None]
-) -> IdentityService:
-    url = settings.public_url
-    return build_identity(
-        settings.config.section(IdentityConfig),
-        data=settings.data.path,
-        public_url=url,
-        catalogue=[
-            CatalogueService("identity", "identity", f"{url}/identity"),
-            CatalogueService("messaging", "queue", f"{url}/queue"),
-        ],
-        clock=clock,
-        random=os.urandom,
-        bind_host=bind_host,
-        on_change=on_change,
-    )
-
-
-def _credentials(settings: Settings) -> ServiceCredentials:
-    """The doors' own, for validating tokens; embedded, those that identity has made."""
-    real = settings.config.section(KeystoneConfig)
-    if real.auth_url:
-        return ServiceCredentials(
-            real.auth_url,
-            real.username,
-            real.password,
-            real.domain_id,
-            real.project_name,
-            real.domain_id,
-        )
-    password = read_private(settings.data.keys / SERVICE_PASSWORD_FILE).decode().strip()
-    return ServiceCredentials(
-        f"{settings.public_url}/identity",
-        SERVICE_USER,
-        Secret(password),
-        project_name=SERVICE_PROJECT,
-    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identity's wiring: one database file, the keys, the first users, one mount.
+"""Identity's wiring: one database, the keys, the first users, one mount.
 
 Invariants:
 1. Built only for loopback; anything else is a ConfigError that names the way out.
@@ -40,18 +40,12 @@ from transom.runtime.auth.generation import Generation
 from transom.runtime.auth.rules import Rules
 from transom.runtime.clock import Clock
 from transom.runtime.db.migrate import Migrations
-from transom.runtime.db.sqlite import SqliteDatabase
+from transom.runtime.db.transaction import Database
 from transom.runtime.http.route import Mount
 from transom.runtime.ids import Randomness
 
-FILE_NAME = "identity.db"
 KEYS_FOLDER = "keys"
-MIGRATIONS = Migrations("identity", Path(__file__).parent / "store" / "migrations")
-
-
-def database_of(data: Path, clock: Clock) -> SqliteDatabase:
-    """Identity's file, not opened; several processes may write it, in short transactions."""
-    return SqliteDatabase(data / FILE_NAME, [MIGRATIONS, NODE], clock=clock, exclusive=False)
+MIGRATIONS = (Migrations("identity", Path(__file__).parent / "store" / "migrations"), NODE)
 
 
 class IdentityService:
@@ -64,7 +58,7 @@ class IdentityService:
 
     def __init__(
         self,
-        database: SqliteDatabase,
+        database: Database,
         writes: Writes,
         passwords: Passwords,
         keys: KeyRing,
@@ -100,6 +94,7 @@ class IdentityService:
 
 def build(
     config: IdentityConfig,
+    database: Database,
     *,
     data: Path,
     public_url: str,
@@ -109,7 +104,9 @@ def build(
     bind_host: str = "127.0.0.1",
     on_change: Callable[[], None] = lambda: None,
 ) -> IdentityService:
-    """The service, not started. `data`: the data folder. `public_url`: of the port, without path.
+    """The service, not started. `database`: of `MIGRATIONS`; several processes may write it.
+
+    `data`: the data folder. `public_url`: of the port, without path.
 
     `on_change` is called after each commit that may have left pointers to the feed.
 
@@ -118,7 +115,6 @@ def build(
     public_url = public_url.rstrip("/")
     _refuse_other_than_loopback(public_url, bind_host)
     base, root = public_url + PREFIX, public_url + PREFIX + "/v3"
-    database = database_of(data, clock)
     writes = Writes(database, Generation(data / GENERATION_FILE, random), on_change)
     passwords = Passwords(Cost(log2_n=config.password_cost_log2), random)
     keys = KeyRing(data / KEYS_FOLDER, random)

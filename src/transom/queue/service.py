@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The queue's wiring: one database file, one application, one mount, one sweep.
+"""The queue's wiring: one database, one application, one mount, one sweep.
 
 Invariants:
 1. The file `queue.db` has one writing process, which is this one.
@@ -21,13 +21,12 @@ from transom.queue.store import sweep
 from transom.runtime.auth.rules import Rules
 from transom.runtime.clock import Clock
 from transom.runtime.db.migrate import Migrations
-from transom.runtime.db.sqlite import SqliteDatabase
+from transom.runtime.db.transaction import Database
 from transom.runtime.http.route import Mount
 from transom.runtime.ids import Randomness
 
 log = logging.getLogger(__name__)
-FILE_NAME = "queue.db"
-MIGRATIONS = Migrations("queue", Path(__file__).parent / "store" / "migrations")
+MIGRATIONS = (Migrations("queue", Path(__file__).parent / "store" / "migrations"), NODE)
 
 
 class QueueService:
@@ -36,7 +35,7 @@ class QueueService:
     read_row = staticmethod(read_row)
 
     def __init__(
-        self, config: QueueConfig, database: SqliteDatabase, clock: Clock, app: QueueApp
+        self, config: QueueConfig, database: Database, clock: Clock, app: QueueApp
     ) -> None:
         self.database = database
         self.app = app
@@ -80,16 +79,15 @@ class QueueService:
 
 def build(
     config: QueueConfig,
+    database: Database,
     *,
-    data: Path,
     clock: Clock,
     random: Randomness,
     on_change: Callable[[], None] = lambda: None,
 ) -> QueueService:
-    """The service, not started. `data`: the folder of its file.
+    """The service, not started. `database`: of `MIGRATIONS`; the service starts and stops it.
 
     `on_change` is called after each commit that left a pointer of `queue:queues` to the feed.
     """
-    database = SqliteDatabase(data / FILE_NAME, [MIGRATIONS, NODE], clock=clock)
     app = QueueApp(database, config, Rules(DEFAULT_RULES), clock, random, on_change)
     return QueueService(config, database, clock, app)

@@ -9,6 +9,7 @@ import yaml
 from transom.errors import ConfigError
 from transom.identity.service import IdentityService
 
+from support.db import identity_database
 from support.identity import (
     ShiftedClock,
     by_password,
@@ -178,6 +179,7 @@ def test_off_loopback_it_is_not_built(tmp_path: Path, url: str, host: str) -> No
     with pytest.raises(ConfigError, match="auth_url"):
         build(
             IdentityConfig(),
+            identity_database(tmp_path),
             data=tmp_path,
             public_url=url,
             catalogue=[],

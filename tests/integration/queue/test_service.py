@@ -13,6 +13,7 @@ from transom.queue.contract import QUEUES, SOURCE
 from transom.queue.model import Change, ClientId, MessageFilter, NewMessage
 from transom.queue.service import QueueService, build
 
+from support.db import queue_database
 from support.queues import CONFIG, PROJECTS, MovedClock, open_service
 
 CONTEXT = PROJECTS["token-a"]
@@ -31,7 +32,7 @@ async def test_each_change_of_a_queue_points_and_nothing_else_does(tmp_path: Pat
     poked = []
     service = build(
         CONFIG,
-        data=tmp_path,
+        queue_database(tmp_path),
         clock=MovedClock(),
         random=random.Random(1).randbytes,
         on_change=lambda: poked.append(1),

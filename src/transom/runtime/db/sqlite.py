@@ -76,6 +76,19 @@ class SqliteDatabase:
         return len(self._turn) + len(self._out)
 
     @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def problem(self) -> str:
+        if self.poisoned is None:
+            return ""
+        return (
+            f"takes no writes to {self.path.name}, whose disk failed; reads go on; when the disk "
+            "is well, `transom down` and `transom up`"
+        )
+
+    @property
     def poisoned(self) -> str | None:
         """Why nothing is written any more, or None."""
         return self._writer.poisoned if self._writer is not None else None

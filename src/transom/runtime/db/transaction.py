@@ -37,6 +37,14 @@ Verb = Callable[[Transaction], Awaitable[T]]
 class Database(Protocol):
     """One database: verbs go in, their results come out."""
 
+    @property
+    def name(self) -> str:
+        """For logs, checks and people."""
+
+    @property
+    def problem(self) -> str:
+        """What keeps it from taking writes for good, and what to do about it; "" if nothing."""
+
     async def start(self) -> None:
         """Opens, checks, and takes what must be held.
 

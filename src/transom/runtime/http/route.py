@@ -48,6 +48,20 @@ Handler = Callable[[Call[Any]], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a route takes beside its path and body, for documents: handlers read it from the call.
+
+    `where`: "query" or "header". `kind`: a type that msgspec describes.
+    """
+
+    name: str
+    summary: str
+    kind: Any = str
+    where: str = "query"
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path template (`/v2/queues/{queue}`; "" is the mount's root).
 
@@ -56,7 +70,7 @@ class Route:
     `body_types`: the content types taken; an absent content type counts as the first.
     `body_bytes_max`: None is the door's limit. `public`: asks for no token.
     `answer_types`: the media types answered with; a caller that accepts none of them gets 406.
-    `answers`: status -> type of the body (None: no body), for documents.
+    `parameters`, `answers` (status -> type of the body; None: no body): for documents.
     """
 
     method: str
@@ -68,6 +82,7 @@ class Route:
     body_bytes_max: int | None = None
     public: bool = False
     answer_types: tuple[str, ...] = ("application/json",)
+    parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, Any] = field(default_factory=dict)
     summary: str = ""
 
