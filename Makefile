@@ -5,7 +5,7 @@ BIN := .venv/bin
 VENVS := clients keystone tempest
 SEED ?= 1
 
-.PHONY: help up install clients others test check proof bench docs clean lock format
+.PHONY: help up install clients others test coverage check proof bench docs clean lock format
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,14 @@ check: .venv/dev.stamp ## format, lint, types, structure rules, unit tests: unde
 
 test: .venv/dev.stamp others ## install and run every test, with the real clients
 	@$(BIN)/pytest -q -p no:cacheprovider tests
+
+coverage: export COVERAGE_FILE := $(CURDIR)/.cache/coverage/data
+coverage: .venv/dev.stamp others ## every test under a tracer, all processes: 90 % of branches or it fails
+	@rm -rf .cache/coverage && mkdir -p .cache/coverage
+	-@$(BIN)/coverage run -m pytest -q -p no:cacheprovider tests
+	@echo "Tests of speed may fail above: the tracer is slow, and make test decides."
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --fail-under=90
 
 proof: .venv/dev.stamp ## long campaigns, by seed (SEED=n), with a table of results
 	@PYTHONPATH=tests $(BIN)/python -m proof --seed $(SEED)

@@ -17,19 +17,24 @@ from prometheus_client import CollectorRegistry
 
 from transom import errors
 from transom.cli import DATA_DIR_VARIABLE, parser
+from transom.cli.parts import DECLARED
 from transom.cli.settings import SECTIONS
 from transom.errors import CATALOGUE, TransomError
 from transom.identity.config import IdentityConfig
 from transom.identity.contract import TABLES as IDENTITY_TABLES
 from transom.identity.service import build as build_identity
 from transom.messaging.schema import Table
+from transom.queue.config import QueueConfig
 from transom.queue.contract import TABLES as QUEUE_TABLES
+from transom.queue.service import build as build_queue
 from transom.runtime.clock import SystemClock
 from transom.runtime.config import ENVIRONMENT_PREFIX, OptionMeta
 from transom.runtime.db.sqlite import SqliteDatabase
+from transom.runtime.http.openapi import document, documented, part_of
 from transom.runtime.http.root import root_mount
 from transom.runtime.http.route import Mount
 from transom.runtime.secrets import Secret
+from transom.runtime.telemetry.audit import AuditLog
 from transom.runtime.telemetry.metrics import BUCKETS_S, RequestMetrics
 
 ROOT = Path(__file__).parents[1]
@@ -180,13 +185,16 @@ def metrics() -> Iterator[str]:
     yield ""
     yield (
         "`GET /metrics` on the port of the doors answers in the text format of Prometheus, without "
-        "a token. The figures are those of the process that answers."
+        "a token. The figures are those of the process that answers; with several "
+        "[workers](../howto/run-several-api-workers.md) the sums of all, and a gauge has the label "
+        "`process`."
     )
     yield ""
     doors = RequestMetrics()
     meter = doors.meter("/queue", "GET")
     meter.began()
     meter.ended(200, 0.001)
+    audit = AuditLog(Path("nowhere"), file_bytes=0, old_files=0)
     yield from _table(
         ("Name", "Kind", "Labels", "Meaning"),
         (
@@ -196,7 +204,7 @@ def metrics() -> Iterator[str]:
                 ", ".join(f"`{label}`" for label in found.samples[0].labels if label != "le"),
                 found.documentation,
             )
-            for found in doors.collect()
+            for found in (*doors.collect(), *audit.collect())
         ),
     )
     yield ""
@@ -213,7 +221,7 @@ def routes() -> Iterator[str]:
         "HEAD is served wherever GET is. What identity offers and to whom: "
         "[identity](identity.md). The queue's calls: [the queue](queue.md)."
     )
-    for mount in _mounts():
+    for mount in (identity_mount(), _root()):
         yield ""
         yield f"## `{mount.prefix or '/'}`"
         yield ""
@@ -223,8 +231,29 @@ def routes() -> Iterator[str]:
         )
 
 
-def _mounts() -> list[Mount]:
+def documents() -> dict[str, str]:
+    """File name -> OpenAPI document."""
+    mounts = [documented(mount) for mount in (identity_mount(), queue_mount(), _root())]
+    return {
+        f"docs/reference/openapi/{part_of(mount)}.json": json.dumps(document(mount), indent=1)
+        + "\n"
+        for mount in mounts
+    }
+
+
+def _root() -> Mount:
+    return root_mount([], {}, CollectorRegistry())
+
+
+def queue_mount() -> Mount:
     """Of a service that is built and never started: nothing is opened or made."""
+    clock = SystemClock()
+    database = SqliteDatabase(Path("nowhere"), [], clock=clock)
+    return build_queue(QueueConfig(), database, clock=clock, random=os.urandom).mount
+
+
+def identity_mount() -> Mount:
+    """As `queue_mount`."""
     identity = build_identity(
         IdentityConfig(),
         SqliteDatabase(Path("nowhere"), [], clock=SystemClock()),
@@ -234,7 +263,37 @@ def _mounts() -> list[Mount]:
         clock=SystemClock(),
         random=os.urandom,
     )
-    return [identity.mount, root_mount([], {}, CollectorRegistry())]
+    return identity.mount
+
+
+def rules() -> Iterator[str]:
+    yield "# Access rules"
+    yield ""
+    yield (
+        "Each call is guarded by a rule, which operators change in the part's policy file: "
+        "[change who may do what](../howto/change-who-may-do-what.md). `transom config rules PART` "
+        "prints them as the beginning of such a file. Paths are below the part's endpoint. In "
+        "`%(...)s` stand the attributes of the target; where there are none, a rule can only look "
+        "at the caller."
+    )
+    for part, declared in DECLARED.items():
+        yield ""
+        yield f"## `{part}`"
+        yield ""
+        yield from _table(
+            ("Rule", "Default", "What it is for", "Guards", "Target", "Scope"),
+            (
+                (
+                    f"`{at.name}`",
+                    f"`{at.text}`" if at.text else "everybody",
+                    at.meaning,
+                    ", ".join(f"`{operation}`" for operation in at.operations),
+                    ", ".join(f"`{name}`" for name in at.targets),
+                    at.scope,
+                )
+                for at in declared
+            ),
+        )
 
 
 def tables() -> Iterator[str]:
@@ -356,6 +415,7 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "cli.md": commands,
     "metrics.md": metrics,
     "routes.md": routes,
+    "rules.md": rules,
     "tables.md": tables,
 }
 
@@ -365,7 +425,8 @@ def pages() -> dict[str, str]:
     whole = {
         f"docs/reference/{name}": "\n".join([NOTE, *page(), ""]) for name, page in PAGES.items()
     }
-    return {"README.md": _with_figures((ROOT / "README.md").read_text()), **whole}
+    readme = _with_figures((ROOT / "README.md").read_text())
+    return {"README.md": readme, **whole, **documents()}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU that a JSON post costs the server: our door beside bare falcon, uvicorn and msgspec.
+"""CPU that a JSON post costs the server: our door beside bare falcon, uvicorn and msgspec; and the
+door over TLS (connections that exist: no handshakes).
 
 Both servers stay up; rounds alternate between them, so what the machine does besides falls on both.
 CPU is the server process's own time on a core, user and system, from the kernel's scheduler.
@@ -12,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PATH = "/queue/v2/queues/jobs/messages"
 CONNECTIONS = 16
 GOAL = 1.6
-KINDS = ("bare", "door")
+KINDS = ("bare", "door", "secured")
 
 
 def cpu_ns(pid: int) -> int:
@@ -27,8 +29,8 @@ def cpu_ns(pid: int) -> int:
     return sum(int(task.read_text().split()[0]) for task in tasks)
 
 
-def load(port: int, requests: int) -> None:
-    arguments = [str(port), PATH, str(CONNECTIONS), str(requests)]
+def load(port: int, requests: int, kind: str) -> None:
+    arguments = [str(port), PATH, str(CONNECTIONS), str(requests), kind]
     subprocess.run([*module("load"), *arguments], cwd=ROOT, check=True, timeout=180)
 
 
@@ -36,22 +38,22 @@ def module(name: str) -> list[str]:
     return [sys.executable, "-c", f"from bench.http.{name} import run; run()"]
 
 
-def measure(rounds: int, requests: int) -> dict[str, list[float]]:
+def measure(rounds: int, requests: int, kinds: Sequence[str] = KINDS) -> dict[str, list[float]]:
     servers = {
         kind: subprocess.Popen(
             [*module("servers"), kind], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
-        for kind in KINDS
+        for kind in kinds
     }
-    figures: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    figures: dict[str, list[float]] = {kind: [] for kind in kinds}
     try:
         ports = {kind: int(server.stdout.readline()) for kind, server in servers.items()}
-        for port in ports.values():
-            load(port, requests // 4)
+        for kind, port in ports.items():
+            load(port, requests // 4, kind)
         for number in range(rounds):
-            for kind in KINDS if number % 2 else reversed(KINDS):
+            for kind in kinds if number % 2 else reversed(kinds):
                 before_ns = cpu_ns(servers[kind].pid)
-                load(ports[kind], requests)
+                load(ports[kind], requests, kind)
                 spent_ns = cpu_ns(servers[kind].pid) - before_ns
                 figures[kind].append(spent_ns / requests / 1000)
     finally:

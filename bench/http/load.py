@@ -4,6 +4,7 @@
 import asyncio
 import json
 import re
+import ssl
 import sys
 
 import uvloop
@@ -60,19 +61,23 @@ class Caller(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def main(port: int, path: str, connections: int, requests: int) -> None:
+async def main(port: int, path: str, connections: int, requests: int, kind: str) -> None:
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: load\r\n"
         f"Accept: application/json\r\nContent-Type: application/json\r\n"
         f"X-Auth-Token: {TOKEN}\r\nClient-ID: 3381af92-2b9e-11e3-b191-71861300734c\r\n"
         f"Content-Length: {len(BODY)}\r\n\r\n"
     )
+    secured = None
+    if kind == "secured":
+        secured = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        secured.check_hostname, secured.verify_mode = False, ssl.CERT_NONE
     Caller.left = requests
     loop = asyncio.get_running_loop()
     ends = [loop.create_future() for _ in range(connections)]
     for end in ends:
         await loop.create_connection(
-            lambda end=end: Caller(head.encode() + BODY, end), "127.0.0.1", port
+            lambda end=end: Caller(head.encode() + BODY, end), "127.0.0.1", port, ssl=secured
         )
     await asyncio.wait(ends, timeout=120)
     if Caller.failed or Caller.left > 0:
@@ -80,5 +85,6 @@ async def main(port: int, path: str, connections: int, requests: int) -> None:
 
 
 def run() -> None:
-    """With the command line's arguments: PORT PATH CONNECTIONS REQUESTS."""
-    uvloop.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    """With the command line's arguments: PORT PATH CONNECTIONS REQUESTS KIND."""
+    port, path, connections, requests, kind = sys.argv[1:]
+    uvloop.run(main(int(port), path, int(connections), int(requests), kind))

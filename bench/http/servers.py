@@ -5,8 +5,13 @@ import asyncio
 import json
 import os
 import socket
+import ssl
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import falcon.asgi
 import msgspec
@@ -21,6 +26,8 @@ from transom.runtime.http.app import make_app
 from transom.runtime.http.listen import bind
 from transom.runtime.http.route import Answer, Call, Mount, Route
 from transom.runtime.http.server import HttpServer
+from transom.runtime.http.tls import Certificate
+from transom.runtime.telemetry.audit import AuditLog
 
 FIELDS = [
     *((f"text_{number:02}", str) for number in range(12)),
@@ -66,7 +73,7 @@ class OneToken:
 
     async def stop(self) -> None: ...
 
-    async def token_document(self, token: str) -> bytes:
+    async def token_document(self, token: str, *, allow_expired: bool) -> bytes:
         expires = datetime.now(UTC) + timedelta(hours=1)
         document = {
             "token": {
@@ -79,7 +86,10 @@ class OneToken:
         return json.dumps(document).encode()
 
 
-async def door() -> None:
+TlsContext = Callable[[], ssl.SSLContext]
+
+
+async def door(audit_log: AuditLog | None = None, tls: TlsContext | None = None) -> None:
     rules = Rules({"post": "role:admin or (role:member and project_id:%(project_id)s)"})
 
     async def post(call: Call[Posted]) -> Answer:
@@ -89,14 +99,33 @@ async def door() -> None:
     validator = TokenValidator(OneToken(), SystemClock(), lambda: 0)
     await validator.validate(TOKEN)
     route = Route("POST", "/v2/queues/{queue}/messages", post, body=Posted)
-    app = make_app([Mount("/queue", [route])], authenticate=validator, random=os.urandom)
+    mounts = [Mount("/queue", [route])]
+    app = make_app(mounts, authenticate=validator, random=os.urandom, audit_log=audit_log)
     listening = bind("127.0.0.1", 0)
-    server = HttpServer(app, [listening])
+    server = HttpServer(app, [listening], tls=tls)
     await server.start()
     print(listening.getsockname()[1], flush=True)
     await asyncio.Event().wait()
 
 
+async def audited() -> None:
+    """The door, with an audit log as `transom up` has it."""
+    path = Path(tempfile.mkdtemp()) / "audit.log"
+    log = AuditLog(path, file_bytes=100 << 20, old_files=1)
+    await log.start()
+    await door(log)
+
+
+async def secured() -> None:
+    """The door, over TLS with a certificate of its own."""
+    folder = Path(tempfile.mkdtemp())
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost"
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
+    pair = Certificate(folder / "cert.pem", folder / "key.pem", SystemClock())
+    await door(tls=pair.current)
+
+
 def run() -> None:
-    """Prints the port and serves the kind that the command line names: bare or door."""
-    uvloop.run({"bare": bare, "door": door}[sys.argv[1]]())
+    """Prints the port and serves the kind that the command line names."""
+    uvloop.run({"bare": bare, "door": door, "audited": audited, "secured": secured}[sys.argv[1]]())

@@ -93,7 +93,11 @@ class RequestTimeout(CallerError):
 
 
 class TooManyRequests(CallerError):
-    """The caller's rate is over its limit."""
+    """The caller's rate is over its limit. `retry_after_s`: when to ask again."""
+
+    def __init__(self, text: str = "", *, retry_after_s: int = 1, detail: str = "") -> None:
+        super().__init__(text, detail=detail)
+        self.retry_after_s = retry_after_s
 
 
 class ConfigError(CallerError):

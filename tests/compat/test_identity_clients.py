@@ -159,3 +159,101 @@ except exceptions.Unauthorized as refused:
 """,
     )
     assert printed.splitlines() == ["['admin', 'service']", "refused 401"]
+
+
+async def test_domains_with_the_openstack_client(here: Cloud) -> None:
+    made = await openstack(here, "domain", "create", "lab", "--description", "d", "-f", "json")
+    assert (made["name"], made["enabled"]) == ("lab", True)
+    await openstack(here, "domain", "set", "lab", "--name", "spot")
+    await openstack(here, "project", "create", "p", "--domain", "spot", "--tag", "red")
+    await openstack(here, "user", "create", "eve", "--domain", "spot", "--password", "secret")
+    users = await openstack(here, "user", "list", "--domain", "spot", "-f", "json")
+    assert [row["Name"] for row in users] == ["eve"]
+    found = await openstack(here, "project", "list", "--tags", "red", "-f", "json")
+    assert [row["Name"] for row in found] == ["p"]
+    grant = ("--user", "eve", "--user-domain", "spot", "--domain", "spot", "reader")
+    await openstack(here, "role", "add", *grant)
+    rows = await openstack(
+        here, "role", "assignment", "list", "--domain", "spot", "--names", "-f", "json"
+    )
+    assert [(row["User"], row["Domain"], row["Role"]) for row in rows] == [
+        ("eve@spot", "spot", "reader")
+    ]
+    await openstack(here, "role", "remove", *grant)
+    await openstack(here, "domain", "set", "spot", "--disable")
+    await openstack(here, "domain", "delete", "spot")
+    assert len(await openstack(here, "domain", "list", "-f", "json")) == 1
+
+
+async def test_roles_and_the_system_with_the_openstack_client(here: Cloud) -> None:
+    await openstack(here, "role", "create", "cook", "--description", "d")
+    await openstack(here, "role", "set", "cook", "--name", "chef")
+    await openstack(here, "user", "create", "bob", "--password", "secret", "--enable")
+    await openstack(here, "role", "add", "--user", "bob", "--system", "all", "reader")
+    rows = await openstack(
+        here, "role", "assignment", "list", "--system", "all", "--names", "-f", "json"
+    )
+    assert ("reader", "bob@Default", "all") in {
+        (row["Role"], row["User"], row["System"]) for row in rows
+    }
+    own = {
+        "OS_AUTH_URL": here.base_url + "/identity/v3",
+        "OS_USERNAME": "bob",
+        "OS_PASSWORD": "secret",
+        "OS_SYSTEM_SCOPE": "all",
+        "OS_USER_DOMAIN_NAME": "Default",
+        "OS_IDENTITY_API_VERSION": "3",
+    }
+    code, out, err = await run(here, "openstack", "user", "list", "-f", "json", os_variables=own)
+    assert code == 0, err
+    assert "bob" in {row["Name"] for row in json.loads(out)}
+    await openstack(here, "role", "remove", "--user", "bob", "--system", "all", "reader")
+    code, _, err = await run(here, "openstack", "user", "list", os_variables=own)
+    assert (code, "401" in err) == (1, True)
+    await openstack(here, "user", "set", "bob", "--disable", "--description", "gone")
+    await openstack(here, "role", "delete", "chef")
+    assert await openstack(here, "group", "list", "-f", "json") == []
+
+
+async def test_application_credentials_with_the_openstack_client(here: Cloud) -> None:
+    made = await openstack(
+        here, "application", "credential", "create", "deploy", "--role", "reader",
+        "--expiration", "2999-01-01T00:00:00", "-f", "json",
+    )  # fmt: skip
+    own = {
+        "OS_AUTH_TYPE": "v3applicationcredential",
+        "OS_AUTH_URL": here.base_url + "/identity/v3",
+        "OS_APPLICATION_CREDENTIAL_ID": made["ID"],
+        "OS_APPLICATION_CREDENTIAL_SECRET": made["Secret"],
+    }
+    code, out, err = await run(here, "openstack", "token", "issue", "-f", "json", os_variables=own)
+    assert code == 0, err
+    assert json.loads(out)["project_id"] == made["Project ID"]
+    code, _, err = await run(
+        here, "openstack", "application", "credential", "create", "more", os_variables=own
+    )
+    assert (code, "403" in err) == (1, True)
+    words = ("application", "credential")
+    (row,) = await openstack(here, *words, "list", "-f", "json")
+    assert row["Name"] == "deploy"
+    assert (await openstack(here, *words, "show", "deploy", "-f", "json"))["ID"] == made["ID"]
+    await openstack(here, *words, "delete", "deploy")
+    code, _, err = await run(here, "openstack", "token", "issue", os_variables=own)
+    assert (code, "401" in err) == (1, True)
+
+
+async def test_a_user_changes_their_own_password_with_the_openstack_client(here: Cloud) -> None:
+    await here.member("alice", "secret", "place")
+    own = {
+        "OS_AUTH_URL": here.base_url + "/identity/v3",
+        "OS_USERNAME": "alice",
+        "OS_PASSWORD": "secret",
+        "OS_PROJECT_NAME": "place",
+        "OS_USER_DOMAIN_NAME": "Default",
+        "OS_PROJECT_DOMAIN_NAME": "Default",
+        "OS_IDENTITY_API_VERSION": "3",
+    }
+    words = ("user", "password", "set", "--password", "other", "--original-password", "secret")
+    code, _, err = await run(here, "openstack", *words, os_variables=own)
+    assert code == 0, err
+    assert await here.token(by_password("alice", "other"))

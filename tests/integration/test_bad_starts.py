@@ -2,6 +2,7 @@
 """Starts and ends at the wrong moment: races, kills, signals, and readers that leave."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -173,3 +174,15 @@ def test_without_anybody_to_tell_it_starts(stack: Stack, closed: str) -> None:
         env=stack.environment, check=True, timeout=START_S,
     )  # fmt: skip
     assert stack.status()["ready"]
+
+
+@pytest.mark.parametrize("descriptors", [8, 12, 30, 255])
+def test_too_few_descriptors_are_told_in_one_line(stack: Stack, descriptors: int) -> None:
+    words = shlex.join(command(stack, "up", "--port", "0"))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -n {descriptors}; exec {words}"],
+        env=stack.environment, capture_output=True, text=True, check=False, timeout=START_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert f"open {descriptors} files here" in done.stderr or descriptors == 8

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from proof.calls import calls
+from proof.described import described
 from proof.feed import feed
-from proof.fire import kills_of, kills_of_any, pauses_of
+from proof.fire import kills_of, kills_of_any, kills_of_workers, pauses_of, pauses_of_workers
 from proof.outcome import Outcome
+from proof.power_cut import first_starts, power_cuts
+from proof.suites import tempest
 
 Campaign = Callable[[int, int], Outcome]
 """(seed, rounds) -> what was found"""
@@ -27,17 +30,23 @@ Campaign = Callable[[int, int], Outcome]
 CAMPAIGNS: Mapping[str, tuple[Campaign, int]] = {
     "feed": (feed, 1_000_000),
     "calls": (calls, 1000),
+    "described": (described, 600),
     "kill api": (kills_of("api"), 100),
     "kill worker": (kills_of("worker"), 100),
     "kill forkserver": (kills_of("forkserver"), 100),
     "kill supervisor": (kills_of("supervisor"), 100),
     "kill any": (kills_of_any, 100),
+    "kill of three workers": (kills_of_workers, 100),
+    "pause of three workers": (pauses_of_workers, 20),
     "pause api": (pauses_of("api"), 20),
     "pause worker": (pauses_of("worker"), 20),
+    "power cut": (power_cuts, 10),
+    "power cut at start": (first_starts, 3),
     "pause supervisor": (pauses_of("supervisor"), 20),
+    "tempest": (tempest, 1),
 }
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "proof.json"
-LINE = "{:<18}{:>10}{:>8}{:>8}{:>9}  {}"
+LINE = "{:<24}{:>10}{:>8}{:>8}{:>9}  {}"
 
 
 def run(name: str, seed: int, scale: float) -> dict[str, Any]:

@@ -39,6 +39,26 @@ def kills_of_any(seed: int, rounds: int) -> Outcome:
     return _campaign(seed, rounds, strike)
 
 
+def kills_of_workers(seed: int, rounds: int) -> Outcome:
+    """Three behind one port; the first, which writes for all, as often as both others together."""
+
+    def strike(strikes: Strikes) -> None:
+        victims = strikes.draw.choice([["api"], ["api-2"], ["api-3"], ["api", "api-2"]])
+        strikes.kill_all(victims)
+
+    return _campaign(seed, rounds, strike, BACK_MEDIAN_S, workers=3)
+
+
+def pauses_of_workers(seed: int, rounds: int) -> Outcome:
+    left = iter([LONG_PAUSE_S])
+
+    def strike(strikes: Strikes) -> None:
+        role = strikes.draw.choice(["api", "api-2"])
+        strikes.pause(role, next(left, 0) or strikes.draw.choice([0.05, 0.5, 3.5, 5.0]))
+
+    return _campaign(seed, rounds, strike, workers=3)
+
+
 def pauses_of(role: str) -> Callable[[int, int], Outcome]:
     def campaign(seed: int, rounds: int) -> Outcome:
         left = iter([LONG_PAUSE_S])  # one of them outlasts the supervisor's patience
@@ -51,10 +71,13 @@ def pauses_of(role: str) -> Callable[[int, int], Outcome]:
     return campaign
 
 
-def _campaign(seed: int, rounds: int, strike: Strike, limit_s: float | None = None) -> Outcome:
+def _campaign(
+    seed: int, rounds: int, strike: Strike, limit_s: float | None = None, workers: int = 1
+) -> Outcome:
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="transom-proof-") as folder:
         stack = Marked(Path(folder) / "data")
+        stack.environment["TRANSOM_API__WORKERS"] = str(workers)
         try:
             with closing(Fire(stack.start(), seed)) as fire:
                 strikes = Strikes(fire.light(), draw)

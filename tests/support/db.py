@@ -1,21 +1,26 @@
-"""Databases for tests: a file of the test's own, its schema given as SQL text."""
+"""Databases for tests: a file of the test's own, its schema given as SQL text.
+
+In a test that runs on PostgreSQL (see `support.postgres`) a schema of that server stands for the
+file, and options that only a file has are left out.
+"""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from transom.identity import service as identity_service
-from transom.queue import service as queue_service
 from transom.runtime.clock import Clock, SystemClock
 from transom.runtime.db.migrate import Migrations
 from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Database, Transaction
 
+from support.postgres import on_postgres
+
+OF_FILES = {"exclusive", "group_max", "inline_writer"}
 THINGS = "create table if not exists thing (name text primary key, size integer not null);"
 
 
@@ -39,9 +44,8 @@ async def opened(
     folder: Path, *rooms: Migrations, clock: Clock | None = None, **options: Any
 ) -> AsyncIterator[SqliteDatabase]:
     """A started database at `folder/test.db`; its schema is `THINGS` if no rooms are given."""
-    database = SqliteDatabase(
-        folder / "test.db", rooms or [things(folder)], clock=clock or SystemClock(), **options
-    )
+    rooms = rooms or (things(folder),)
+    database = _made(folder / "test.db", rooms, clock or SystemClock(), **options)
     await database.start()
     try:
         yield database
@@ -50,18 +54,24 @@ async def opened(
 
 
 def queue_database(folder: Path, clock: Clock | None = None) -> Database:
-    return SqliteDatabase(
-        folder / "queue.db", queue_service.MIGRATIONS, clock=clock or SystemClock()
-    )
+    from transom.queue import service as queue_service
+
+    return _made(folder / "queue.db", queue_service.MIGRATIONS, clock or SystemClock())
 
 
 def identity_database(folder: Path, clock: Clock | None = None) -> Database:
-    return SqliteDatabase(
-        folder / "identity.db",
-        identity_service.MIGRATIONS,
-        clock=clock or SystemClock(),
-        exclusive=False,
-    )
+    from transom.identity import service as identity_service
+
+    clock = clock or SystemClock()
+    return _made(folder / "identity.db", identity_service.MIGRATIONS, clock, exclusive=False)
+
+
+def _made(path: Path, rooms: Sequence[Migrations], clock: Clock, **options: Any) -> Any:
+    server = on_postgres()
+    if server is None:
+        return SqliteDatabase(path, rooms, clock=clock, **options)
+    options = {name: value for name, value in options.items() if name not in OF_FILES}
+    return server.database(path, rooms, clock=clock, **options)
 
 
 def put(name: str, size: int = 0) -> Any:

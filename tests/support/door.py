@@ -8,7 +8,14 @@ from typing import Any
 
 import msgspec
 
-from transom.errors import Conflict, StorageFull, StorageUnavailable, Unavailable
+from transom.errors import (
+    Conflict,
+    Forbidden,
+    StorageFull,
+    StorageUnavailable,
+    TooManyRequests,
+    Unavailable,
+)
 from transom.runtime.auth.context import Context
 from transom.runtime.http.app import make_app
 from transom.runtime.http.limits import HttpLimits
@@ -79,6 +86,7 @@ def small_door(
 ) -> Any:
     """The application: mount `/queue` in a form of its own, mount `/plain` in the plain one."""
     large = b"x" * 30_000_000
+    gate = gate or Gate()
 
     async def much(call: Call[Any]) -> Answer:
         return Answer(200, large, media_type="application/octet-stream")
@@ -92,6 +100,8 @@ def small_door(
         "full": StorageFull(),
         "poisoned": StorageUnavailable(PLANTED),
         "bug": RuntimeError(PLANTED),
+        "forbidden": Forbidden(detail=PLANTED),
+        "too-many": TooManyRequests(),
     }
     routes = [
         Route("GET", "/v2/show/{name}", show),
@@ -101,7 +111,8 @@ def small_door(
         Route("GET", "/v2/open", show, public=True),
         Route("GET", "/v2/much", much, public=True, answer_types=("application/octet-stream",)),
         Route("GET", "/v2/split", split, public=True),
-        Route("GET", "/v2/gate", (gate or Gate()).pass_through, public=True),
+        Route("GET", "/v2/gate", gate.pass_through, public=True),
+        Route("POST", "/v2/gate", gate.pass_through, public=True),
         *(Route("GET", f"/v2/fail/{name}", raising(error)) for name, error in failures.items()),
     ]
     mounts = [

@@ -6,7 +6,8 @@ bytes as they are and gives back all that came; `Tokens` stands in for token val
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -33,15 +34,21 @@ class Tokens:
     async def validate(self, token: str) -> Context:
         raise Unauthorized
 
+    async def validate_for(self, service_token: str, token: str) -> Context:
+        raise Unauthorized
+
 
 @asynccontextmanager
-async def serve(app: Any, limits: HttpLimits | None = None) -> AsyncIterator[str]:
+async def serve(
+    app: Any, limits: HttpLimits | None = None, tls: Callable[[], ssl.SSLContext] | None = None
+) -> AsyncIterator[str]:
     """Serves until the block ends; gives the base URL, without a slash at its end."""
     listening = bind("127.0.0.1", 0)
-    server = HttpServer(app, [listening], limits)
+    server = HttpServer(app, [listening], limits, tls=tls)
     await server.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        scheme = "http" if tls is None else "https"
+        yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         await server.stop()
         listening.close()

@@ -17,6 +17,7 @@ from transom.runtime.http.app import make_app
 from transom.runtime.http.listen import bind
 from transom.runtime.http.server import HttpServer
 from transom.runtime.ids import Randomness
+from transom.runtime.telemetry.audit import AuditLog
 
 from support.db import identity_database
 from support.http import Reply, Tokens, ask
@@ -58,6 +59,12 @@ def by_password(
 def by_token(token: str, scope: Any = None) -> dict[str, Any]:
     identity = {"methods": ["token"], "token": {"id": token}}
     return {"auth": {"identity": identity, **({} if scope is None else {"scope": scope})}}
+
+
+def by_credential(credential_id: str, secret: str) -> dict[str, Any]:
+    given = {"id": credential_id, "secret": secret}
+    identity = {"methods": ["application_credential"], "application_credential": given}
+    return {"auth": {"identity": identity}}
 
 
 def on_project(name: str) -> dict[str, Any]:
@@ -158,14 +165,20 @@ def service_of(
 
 
 @asynccontextmanager
-async def cloud(data: Path, config: IdentityConfig = CONFIG) -> AsyncIterator[Cloud]:
+async def cloud(
+    data: Path, config: IdentityConfig = CONFIG, audit_log: AuditLog | None = None
+) -> AsyncIterator[Cloud]:
     listening = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     clock = ShiftedClock()
     service = service_of(data, url, clock, config=config)
-    app = make_app([service.mount], authenticate=Tokens({}), random=os.urandom)
+    app = make_app([service.mount], authenticate=Tokens({}), random=os.urandom, audit_log=audit_log)
     server = HttpServer(app, [listening])
-    await service.start()
+    try:
+        await service.start()
+    except BaseException:
+        listening.close()
+        raise
     try:
         await server.start()
         try:

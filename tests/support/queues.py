@@ -21,6 +21,8 @@ OTHER_CLIENT = "4481af922b9e11e3b19171861300734d"
 CONFIG = QueueConfig(sweep_interval_s=3600)
 PROJECTS = {
     "token-a": Context("", user_id="ua", project_id="a", roles=frozenset({"member", "reader"})),
+    "token-a-demoted": Context("", user_id="ua", project_id="a", roles=frozenset({"reader"})),
+    "token-a-other": Context("", user_id="ua2", project_id="a", roles=frozenset({"member"})),
     "token-b": Context("", user_id="ub", project_id="b", roles=frozenset({"member"})),
     "token-reader": Context("", user_id="ur", project_id="a", roles=frozenset({"reader"})),
     "token-unscoped": Context("", user_id="uu", roles=frozenset()),

@@ -21,7 +21,7 @@ OWN_ROOMS = {
     "images": {"blobs", "artifacts", "inspect"}, "search": {"index", "sources"},
 }  # fmt: skip
 PURE_ROOMS = {"logic", "model", "contract"}
-PURE_PLACES = ("messaging.proto", "messaging.security", "policy.datalog")
+PURE_PLACES = ("messaging.proto", "messaging.security", "node.logic", "policy.datalog")
 IMPURE = {
     "asyncio", "concurrent", "ctypes", "http", "logging", "mmap", "multiprocessing", "os",
     "pathlib", "queue", "random", "resource", "secrets", "select", "selectors", "shutil",

@@ -12,11 +12,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from transom import __version__
 from transom.errors import ConfigError, TransomError
 
 DATA_DIR_VARIABLE = "TRANSOM_DATA_DIR"
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def default_data_folder() -> Path:
@@ -34,10 +36,26 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"transom {__version__}")
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    _running(commands)
+    _configuration(commands)
+    _keystone(commands)
+    _care(commands)
+    _tables(commands)
+    return root
+
+
+def _running(commands: _Commands) -> None:
+    """To start, stop and look at processes."""
     up = _command(commands, "up", "up:up", "start everything on this machine")
     up.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     up.add_argument("--port", type=int, help="port to listen on (default: 8720; 0: any free one)")
     up.add_argument("--detach", action="store_true", help="return when ready, go on in background")
+    up.add_argument(
+        "--database",
+        metavar="URL",
+        help="keep the data in PostgreSQL: postgresql://user@host:port/database; -: read it from "
+        "standard input (default: files in the data folder, or what was given last)",
+    )
     up.add_argument("--single-process", action="store_true", help="run all roles in one process")
 
     _command(commands, "down", "control:down", "stop what `up` started, after it has drained")
@@ -47,26 +65,94 @@ def parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "run", "run:run", "run one role in the foreground, without supervisor")
     run.add_argument("role", help="registry, api or worker")
+    run.add_argument("--port", type=int, help="port of the role api (default: [api] port)")
+    run.add_argument(
+        "--only", action="append", default=[], metavar="PART", help="of the role api, this part"
+    )
 
+
+def _configuration(commands: _Commands) -> None:
+    """To configure."""
     config = commands.add_parser("config", help="show or check the configuration")
     verbs = config.add_subparsers(required=True, metavar="VERB")
     _command(verbs, "show", "configuration:show", "every option, its value and where it comes from")
-    _command(verbs, "check", "configuration:check", "say whether the configuration can be used")
+    check = _command(
+        verbs, "check", "configuration:check", "say whether the configuration can be used"
+    )
+    check.add_argument("--online", action="store_true", help="ask the real Keystone, too")
+    rules = _command(
+        verbs, "rules", "configuration:rules", "print a part's access rules, as a policy file"
+    )
+    rules.add_argument("part", help="queue or identity")
 
+
+def _keystone(commands: _Commands) -> None:
+    """To work with a real Keystone."""
+    keystone = commands.add_parser("keystone", help="work with a real Keystone")
+    verbs = keystone.add_subparsers(required=True, metavar="VERB")
+    register = _command(
+        verbs,
+        "register",
+        "keystone:register",
+        "make the service user, services and endpoints in a real Keystone",
+    )
+    register.add_argument("--os-cloud", help="cloud of clouds.yaml (default: the OS_* variables)")
+    register.add_argument(
+        "--region", help="the endpoints' region (default: the cloud's, or the only one)"
+    )
+    register.add_argument(
+        "--role", default="service", help="role of the service user (default: %(default)s)"
+    )
+    register.add_argument(
+        "--new-password", action="store_true", help="give the service user another password"
+    )
+    register.add_argument("--dry-run", action="store_true", help="say what would be changed")
+
+
+def _care(commands: _Commands) -> None:
+    """To care for data and secrets."""
     database = commands.add_parser("db", help="care for the databases")
     verbs = database.add_subparsers(required=True, metavar="VERB")
     _command(verbs, "upgrade", "databases:upgrade", "bring the data folder to this version")
 
+    backup = _command(commands, "backup", "backup:backup", "put all data and keys into one file")
+    backup.add_argument("file", type=Path, help="the file to make; it must not be there yet")
+
+    restore = _command(commands, "restore", "backup:restore", "make a data folder of a backup")
+    restore.add_argument("file", type=Path, help="what `transom backup` made")
+    restore.add_argument("--check", action="store_true", help="try it, and leave nothing")
+
+    doctor = _command(commands, "doctor", "doctor:doctor", "find what is wrong, say what to do")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+
+    secrets = commands.add_parser("secrets", help="care for secrets at rest")
+    verbs = secrets.add_subparsers(required=True, metavar="VERB")
+    _command(verbs, "rotate", "secrets:rotate", "make a new master key, seal everything under it")
+
+    identity = commands.add_parser("identity", help="care for embedded identity")
+    verbs = identity.add_subparsers(required=True, metavar="VERB")
+    reset = _command(
+        verbs, "reset-password", "identity:reset_password", "give a user a new password"
+    )
+    reset.add_argument("--user", default="admin", help="name or id (default: %(default)s)")
+    _command(verbs, "rotate-keys", "identity:rotate_keys", "make a new key of tokens")
+    accounts = _command(
+        verbs, "accounts", "identity:accounts", "make users for a test suite; print accounts.yaml"
+    )
+    accounts.add_argument("--count", type=int, default=4, help="how many (default: %(default)s)")
+
+
+def _tables(commands: _Commands) -> None:
+    """To look at tables."""
     tables = commands.add_parser("tables", help="look at live tables")
     verbs = tables.add_subparsers(required=True, metavar="VERB")
     watch = _command(verbs, "watch", "tables:watch", "print a table's rows, then each change, live")
     watch.add_argument("table", help="for example queue:queues")
     watch.add_argument("--json", action="store_true", help="one JSON object a line")
-    return root
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: _Commands,
     name: str,
     where: str,
     says: str,

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`transom config show` and `transom config check`."""
+"""`transom config show`, `transom config check` and `transom config rules`."""
 
 import json
 from argparse import Namespace
+from collections.abc import Iterable
 from typing import Any
 
-from transom.cli.settings import ApiConfig, Settings
+from transom.cli import parts, tls
+from transom.cli.keystone import check_keystone
+from transom.cli.settings import ApiConfig, KeystoneConfig, Settings
+from transom.errors import BadRequest
 from transom.messaging import connect
+from transom.runtime.auth.keystone import tls_context
+from transom.runtime.clock import SystemClock
 from transom.runtime.http.listen import bind
 from transom.runtime.secrets import Secret
 
@@ -26,13 +32,48 @@ def show(options: Namespace) -> int:
 
 
 def check(options: Namespace) -> int:
-    """Also whether the host can be listened on, and whether there is such a bus."""
+    """Also whether the host can be listened on, whether there is such a bus, and policy files;
+    with `--online`, whether the real Keystone answers and takes the service user.
+    """
     settings = Settings.of(options)
     api = settings.config.section(ApiConfig)
-    bind(api.host, 0, force_plain=api.plain_http_anywhere).close()
+    bind(api.host, 0, force_plain=api.leaves_loopback).close()
+    tls.certificate(settings, SystemClock())
+    tls.ca_file(settings)
     connect(settings.bus_url)
+    keystone = settings.config.section(KeystoneConfig)
+    tls_context(keystone.auth_url, keystone.ca_file)
+    for part in parts.DECLARED:
+        for warning in parts.policy(settings, part).read().warnings:
+            print(f"warning: {warning}")
     print(f"{settings.file or 'no file, all defaults'}: can be used")
+    if options.online:
+        check_keystone(settings)
     return 0
+
+
+def rules(options: Namespace) -> int:
+    """The defaults, each behind a `#`, so that it can be the beginning of a policy file."""
+    if options.part not in parts.DECLARED:
+        raise BadRequest(f"no part is called {options.part!r}; there are {_both(parts.DECLARED)}")
+    print(
+        f"# Access rules of {options.part}, as they are by default. Take the # away from the last"
+    )
+    print("# line of one and change it; what is left out stays as it is.")
+    for rule in parts.DECLARED[options.part]:
+        print(f"\n# {rule.meaning}")
+        for operation in rule.operations:
+            print(f"# {operation}")
+        if rule.scope:
+            print(f"# The token has to be for: {rule.scope}")
+        if rule.targets:
+            print(f"# The target has: {', '.join(rule.targets)}")
+        print(f"# {json.dumps(rule.name)}: {json.dumps(rule.text)}")
+    return 0
+
+
+def _both(names: Iterable[str]) -> str:
+    return " and ".join(names)
 
 
 def _toml(value: Any) -> str:

@@ -8,16 +8,17 @@ registry outlives the roles, so that they can leave it.
 import asyncio
 import os
 import random
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from transom.cli.logs import log_to_file
 from transom.cli.settings import ApiConfig, BusConfig, Settings
-from transom.errors import TransomError
+from transom.errors import ConfigError, TransomError
 from transom.node.control import ControlServer
 from transom.node.folder import State
 from transom.node.processes import RoleSpec
@@ -26,8 +27,11 @@ from transom.node.systemd import Systemd
 from transom.runtime.clock import SystemClock
 from transom.runtime.http.listen import bind
 from transom.runtime.lifecycle import Lifecycle, Service
+from transom.runtime.secrets import Secret
 
 LISTENER = "http"
+MEMORY_BUS = "memory://"
+DESCRIPTORS_LEAST = 256
 
 
 class Roles(Service, Protocol):
@@ -46,6 +50,7 @@ class Wish:
     host: str | None
     port: int | None
     single_process: bool
+    database: Secret = Secret("")
 
 
 class Terminal(Protocol):
@@ -70,23 +75,25 @@ class Family:
 
     async def serve(self) -> None:
         """Until a `stop_signals` or `transom down`. Raises: TransomError if it cannot start."""
+        check_processes(self.settings, single_process=self.wish.single_process)
         with ExitStack() as taken:
             self.settings.data.take(waiting=self.terminal.waiting)
             taken.callback(self.settings.data.release)
             log_to_file(self.settings, "supervisor")
+            self.settings.remember_database(self.wish.database)
             api = self.settings.config.section(ApiConfig)
             host, port = self.wish.host or api.host, self.wish.port
             listener = taken.enter_context(
                 bind(
                     host,
                     api.port if port is None else port,
-                    force_plain=api.plain_http_anywhere,
+                    force_plain=api.leaves_loopback,
                 )
             )
             runtime = self.settings.runtime_folder
             runtime.make()
             taken.callback(runtime.remove)
-            url = api.public_url or door_url(host, listener)
+            url = api.public_url or door_url(api.scheme, host, listener)
             here = State(os.getpid(), listener.getsockname()[1], url, str(runtime.path))
             self.settings.data.write_state(here)
             taken.callback(self.settings.data.clear_state)
@@ -142,18 +149,21 @@ class Family:
         return stop
 
     def _roles(self, url: str, listener: socket.socket) -> Roles:
-        settings = Settings(self.settings.config, self.settings.data, self.settings.file, url)
+        settings = replace(self.settings, public_url=url)
         listeners = {LISTENER: listener}
         if self.wish.single_process:
             from transom.cli.single import SingleProcess
 
             return SingleProcess(settings, listeners)
         payload = settings.encode()
-        entry = "transom.cli.roles:enter"
+        entry, follower = "transom.cli.roles:enter", "transom.cli.roles:enter_follower"
+        first, *more = api_names(settings)
         return Supervisor(
             [
-                RoleSpec("api", entry, 1, payload, listeners=listeners),
-                RoleSpec("worker", entry, 2, payload),
+                # The first has the files, so it is there before the others, and goes after them.
+                RoleSpec(first, entry, 1, payload, listeners=listeners),
+                *(RoleSpec(name, follower, 2, payload, listeners=listeners) for name in more),
+                RoleSpec("worker", entry, 3, payload),
             ],
             preload=["transom.cli.roles"],
             random=random.random,
@@ -182,6 +192,37 @@ def stop_signals() -> Iterator[signal.Signals]:
         yield signal.SIGHUP
 
 
+def api_names(settings: Settings) -> tuple[str, ...]:
+    """The processes of a family that serve the doors; the first owns the files that have one."""
+    workers = settings.config.section(ApiConfig).workers
+    return ("api", *(f"api-{number}" for number in range(2, workers + 1)))
+
+
+def check_descriptors() -> None:
+    """Before a loop is made, which would fail with less to say. Raises: ConfigError."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS_LEAST:
+        raise ConfigError(
+            f"a process may open {soft} files here, and {DESCRIPTORS_LEAST} are needed; run: "
+            f"ulimit -n {DESCRIPTORS_LEAST * 4}"
+        )
+
+
+def check_processes(settings: Settings, *, single_process: bool) -> None:
+    """Whether the configuration suits that many processes. Raises: ConfigError."""
+    if single_process:
+        if len(api_names(settings)) > 1:
+            raise ConfigError(
+                "[api] workers are processes of their own; leave --single-process out, or set "
+                "[api] workers = 1"
+            )
+    elif settings.config.section(BusConfig).url.startswith(MEMORY_BUS):
+        raise ConfigError(
+            f"[bus] url = {MEMORY_BUS!r} is a bus within one process, and each role has its own; "
+            "leave [bus] url out, or start `transom up --single-process`"
+        )
+
+
 def registry(settings: Settings) -> Service:
     """Who serves what on the embedded bus of the data folder."""
     from transom.messaging.drivers.zmq import RegistryServer
@@ -189,10 +230,10 @@ def registry(settings: Settings) -> Service:
     return RegistryServer(settings.runtime_folder.path, clock=SystemClock())
 
 
-def door_url(host: str, listener: socket.socket) -> str:
+def door_url(scheme: str, host: str, listener: socket.socket) -> str:
     """What clients on this machine reach the doors by."""
     port = listener.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _why_not_ready(status: Mapping[str, Any]) -> str:

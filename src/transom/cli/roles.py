@@ -10,30 +10,42 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvloop
+from prometheus_client import CollectorRegistry
 
-from transom.cli import parts
-from transom.cli.family import LISTENER
-from transom.cli.logs import log_to_file
+from transom.cli import parts, tls
+from transom.cli.family import LISTENER, api_names
+from transom.cli.logs import audit_log, log_to_file
 from transom.cli.settings import Settings
+from transom.errors import ConfigError
 from transom.identity.bus import read_row
 from transom.identity.contract import SOURCE as IDENTITY
 from transom.identity.contract import TABLES as IDENTITY_TABLES
 from transom.messaging import connect
 from transom.messaging.drivers import driver_class
 from transom.messaging.schema import Table
+from transom.messaging.server import Server
 from transom.messaging.tables import TablePublisher, poke
+from transom.messaging.target import Target
 from transom.node.channel import Channel
 from transom.node.feed import DurableFeed, ReadRow
 from transom.node.node import Node
+from transom.node.place import place_of
 from transom.node.publisher import DurablePublisher
+from transom.queue.bus import TOPIC as QUEUE_WRITES
+from transom.queue.bus import Owner, RemoteWriter, is_private
 from transom.queue.contract import SOURCE as QUEUE
 from transom.queue.contract import TABLES as QUEUE_TABLES
+from transom.runtime.auth.generation import FILE_NAME as GENERATION_FILE
+from transom.runtime.auth.generation import Generation
 from transom.runtime.auth.keystone import Keystone
 from transom.runtime.auth.tokens import TokenValidator
+from transom.runtime.auth.watch import KeystoneWatch
 from transom.runtime.clock import SystemClock
 from transom.runtime.db.transaction import Database
 from transom.runtime.http.app import make_app
@@ -42,7 +54,11 @@ from transom.runtime.http.route import Mount
 from transom.runtime.http.server import HttpServer
 from transom.runtime.lifecycle import Lifecycle
 from transom.runtime.telemetry.drift import DriftWatch
+from transom.runtime.telemetry.shared import SharedRegistry
 from transom.runtime.telemetry.watchdog import LoopWatchdog
+
+if TYPE_CHECKING:
+    from transom.runtime.http.tls import Certificate
 
 driver_class("zmq")  # the embedded bus's driver, loaded once for all roles
 
@@ -60,15 +76,24 @@ Role = Callable[[str, Settings, Listeners, Lifecycle], Awaitable[Complain]]
 
 def enter(name: str, payload: bytes, channel: Channel) -> None:
     """A role's process, from its fork to its end; called by the fork server."""
+    _enter(name, name, payload, channel)
+
+
+def enter_follower(name: str, payload: bytes, channel: Channel) -> None:
+    """As `enter`, for the role `FOLLOWER`."""
+    _enter(FOLLOWER, name, payload, channel)
+
+
+def _enter(role: str, name: str, payload: bytes, channel: Channel) -> None:
     settings = Settings.decode(payload)
     log_to_file(settings, name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(name, settings, channel))
+        runner.run(_serve(role, name, settings, channel))
 
 
-async def _serve(name: str, settings: Settings, channel: Channel) -> None:
+async def _serve(role: str, name: str, settings: Settings, channel: Channel) -> None:
     async with channel.attend() as stopping, Lifecycle() as lifecycle:
-        channel.complain = await start_role(name, name, settings, channel.listeners, lifecycle)
+        channel.complain = await start_role(role, name, settings, channel.listeners, lifecycle)
         channel.ready()
         lifecycle.spawn("drain at the supervisor's word", _stop_after(stopping, lifecycle))
         await lifecycle.wait()
@@ -81,7 +106,7 @@ async def start_role(
     sys.setswitchinterval(SWITCH_S)
     await lifecycle.start("watchdog", LoopWatchdog())
     await lifecycle.start("clock", DriftWatch(SystemClock()))
-    return await ROLES[role](name, settings, listeners, lifecycle)
+    return await _EVERY_ROLE[role](name, settings, listeners, lifecycle)
 
 
 async def _stop_after(event: asyncio.Event, lifecycle: Lifecycle) -> None:
@@ -89,48 +114,177 @@ async def _stop_after(event: asyncio.Event, lifecycle: Lifecycle) -> None:
     lifecycle.request_stop()
 
 
+@dataclass(slots=True)
+class _Served:
+    """What a process's doors lead to, as its parts come to be.
+
+    `problems`: name -> what keeps that part from all of its work, "" if nothing; `warnings`: name
+    -> what a person should see to though it works; `on_drain`: what
+    is given up when nobody is let in any more; `generation`: see `runtime.auth.generation`.
+    """
+
+    mounts: list[Mount] = field(default_factory=list)
+    problems: dict[str, Complain] = field(default_factory=dict)
+    warnings: dict[str, Complain] = field(default_factory=dict)
+    on_drain: list[Callable[[], None]] = field(default_factory=list)
+    generation: Callable[[], int] = int
+
+
 async def _start_api(
-    name: str, settings: Settings, listeners: Listeners, lifecycle: Lifecycle
+    name: str,
+    settings: Settings,
+    listeners: Listeners,
+    lifecycle: Lifecycle,
+    *,
+    follows: bool = False,
 ) -> Complain:
-    """The doors, identity where no real Keystone is named, and the queue with its feed."""
+    """The doors to the parts that are served here. `follows`: files with an owner are another's."""
     clock = SystemClock()
     node = await _node(name, settings, clock, lifecycle)
-    mounts: list[Mount] = []
-    databases: list[Database] = []
-    generation: Callable[[], int] = int
-    embedded = parts.is_embedded(settings)
-    if embedded:
-        bind_host = listeners[LISTENER].getsockname()[0]
-        tell_worker = partial(poke, node.transport, IDENTITY)
-        identity = parts.identity(settings, clock, bind_host, tell_worker)
-        await lifecycle.start("identity", identity)
-        mounts.append(identity.mount)
-        databases.append(identity.database)
-        generation = identity.generation
-    queue = parts.queue(settings, clock, on_change=lambda: publisher.poke())
-    await lifecycle.start("queue", queue)
-    mounts.append(queue.mount)
-    databases.append(queue.database)
-    publisher = await _publish(
-        node, queue.database, QUEUE, QUEUE_TABLES, queue.read_row, clock, lifecycle
-    )
+    served = _Served()
+    if parts.is_embedded(settings):
+        await _serve_identity(node, settings, listeners, clock, served, lifecycle)
+    if "queue" in settings.parts:
+        await _serve_queue(node, settings, clock, served, lifecycle, follows=follows)
+    if not served.mounts:
+        raise ConfigError(
+            "nothing is served: [keystone] auth_url is set, and identity is the only part"
+        )
     credentials = parts.credentials(settings)
-    validator = TokenValidator(Keystone(credentials, clock), clock, generation)
-    await lifecycle.start("tokens", validator)
+    registry = await _registry(name, settings, lifecycle)
+    certificate = await _certificate(settings, clock, registry, lifecycle)
+    own = certificate if parts.is_embedded(settings) else None
+    keystone = Keystone(credentials, clock, trust=None if own is None else own.trust)
+    validator = await _validator(keystone, settings, clock, served, lifecycle)
     limits = settings.config.section(HttpLimits)
+    audit = audit_log(settings)
+    if audit is not None:
+        await lifecycle.start("audit log", audit)
+        served.warnings["audit log"] = lambda: audit.problem
     app = make_app(
-        mounts,
+        served.mounts,
         authenticate=validator,
         random=os.urandom,
-        checks={database.name: partial(_is_sound, database) for database in databases},
+        registry=registry,
+        warnings=served.warnings,
+        checks={part: partial(_is_sound, problem) for part, problem in served.problems.items()},
         www_authenticate=f'Keystone uri="{credentials.auth_url}"',
         limits=limits,
+        audit_log=audit,
+        share=1 / _workers(name, settings),
     )
-    # Draining, the doors would wait for answers that only they, taking nobody in, could give.
-    on_drain = validator.give_up if embedded else _nothing
-    doors = HttpServer(app, [listeners[LISTENER]], limits, on_drain=on_drain)
+    on_drain = partial(_call_all, served.on_drain)
+    context = None if certificate is None else certificate.current
+    doors = HttpServer(app, [listeners[LISTENER]], limits, tls=context, on_drain=on_drain)
     await lifecycle.start("doors", doors)
-    return partial(_complaint, databases)
+    return partial(_complaint, served.problems.values())
+
+
+async def _certificate(
+    settings: Settings, clock: SystemClock, registry: CollectorRegistry, lifecycle: Lifecycle
+) -> "Certificate | None":
+    """What the doors show; None where they speak plain HTTP."""
+    certificate = tls.certificate(settings, clock)
+    if certificate is not None:
+        registry.register(certificate)
+        await lifecycle.start("certificate", certificate)
+    return certificate
+
+
+async def _validator(
+    keystone: Keystone,
+    settings: Settings,
+    clock: SystemClock,
+    served: _Served,
+    lifecycle: Lifecycle,
+) -> TokenValidator:
+    """What says whose a token is."""
+    validator = TokenValidator(keystone, clock, served.generation, parts.token_cache_s(settings))
+    await lifecycle.start("tokens", validator)
+    if parts.is_embedded(settings):
+        # Draining, the doors would wait for answers that only they, taking nobody in, could give.
+        served.on_drain.append(validator.give_up)
+    else:
+        watch = KeystoneWatch(keystone, clock)
+        await lifecycle.start("keystone watch", watch)
+        served.warnings["keystone"] = watch.warning
+    return validator
+
+
+async def _serve_identity(
+    node: Node,
+    settings: Settings,
+    listeners: Listeners,
+    clock: SystemClock,
+    served: _Served,
+    lifecycle: Lifecycle,
+) -> None:
+    """Embedded identity; where it is another process's part, what it says of revocations."""
+    if "identity" not in settings.parts:
+        generation = Generation(settings.data.path / GENERATION_FILE, os.urandom)
+        await lifecycle.start("generation", generation)
+        served.generation = generation.read
+        return
+    bind_host = listeners[LISTENER].getsockname()[0]
+    tell_worker = partial(poke, node.transport, IDENTITY)
+    identity = parts.identity(settings, clock, bind_host, tell_worker)
+    await lifecycle.start("identity", identity)
+    served.mounts.append(identity.mount)
+    served.problems["identity"] = lambda: identity.database.problem
+    served.warnings["identity rules"] = lambda: identity.policy.problem
+    served.generation = identity.generation
+
+
+async def _serve_queue(
+    node: Node,
+    settings: Settings,
+    clock: SystemClock,
+    served: _Served,
+    lifecycle: Lifecycle,
+    *,
+    follows: bool,
+) -> None:
+    """The queue; its feed too, and the writes of others, unless another process owns its file."""
+    tell_owner = partial(poke, node.transport, QUEUE)
+    if follows and parts.QUEUE.has_owner(settings):
+        writer = RemoteWriter(node.transport)
+        await lifecycle.start("queue writer", writer)
+        served.on_drain.append(writer.give_up)
+        queue = parts.queue(settings, clock, tell_owner, writer)
+        await lifecycle.start("queue", queue)
+    else:
+        # On a server another worker may hold the lease of the feed.
+        queue = parts.queue(
+            settings,
+            clock,
+            on_change=lambda: tell_owner() if publisher.generation is None else publisher.poke(),
+        )
+        await lifecycle.start("queue", queue)
+        publisher = await _publish(
+            node, queue.database, QUEUE, QUEUE_TABLES, queue.read_row, clock, lifecycle
+        )
+        if parts.QUEUE.has_owner(settings) and is_private(node.transport):
+            target = Target(topic=QUEUE_WRITES, server=node.name)
+            writes = Server(node.transport, target, [Owner(queue.writer)])
+            await lifecycle.start("queue writes of others", writes)
+    served.mounts.append(queue.mount)
+    served.problems["queue"] = lambda: queue.writer.problem
+    served.warnings["queue rules"] = lambda: queue.policy.problem
+
+
+def _workers(name: str, settings: Settings) -> int:
+    """How many processes share the doors with this one, itself among them."""
+    names = api_names(settings)
+    return len(names) if name in names else 1
+
+
+async def _registry(name: str, settings: Settings, lifecycle: Lifecycle) -> CollectorRegistry:
+    """Where the doors have several workers, it shows the figures of all of them."""
+    if _workers(name, settings) == 1:
+        return CollectorRegistry()
+    registry = SharedRegistry(settings.runtime_folder.metrics, name)
+    await lifecycle.start("metrics", registry)
+    return registry
 
 
 async def _start_worker(
@@ -139,32 +293,37 @@ async def _start_worker(
     """What needs no door: identity's feed."""
     clock = SystemClock()
     node = await _node(name, settings, clock, lifecycle)
-    if parts.is_embedded(settings):
+    if parts.is_embedded(settings) and "identity" in settings.parts:
         database = parts.IDENTITY.database(settings, clock)
         await lifecycle.start("identity database", database)
         await _publish(node, database, IDENTITY, IDENTITY_TABLES, read_row, clock, lifecycle)
-        return partial(_complaint, [database])
+        return partial(_complaint, [lambda: database.problem])
     return str
 
 
 ROLES: Mapping[str, Role] = {"api": _start_api, "worker": _start_worker}
 """In the order in which they start."""
+FOLLOWER = "follower"
+"""A further worker of the doors of a family, whose first has the files that have an owner."""
+_EVERY_ROLE: Mapping[str, Role] = {**ROLES, FOLLOWER: partial(_start_api, follows=True)}
 
 
-def _is_sound(database: Database) -> bool:
-    return not database.problem
+def _is_sound(problem: Complain) -> bool:
+    return not problem()
 
 
-def _complaint(databases: Sequence[Database]) -> str:
-    return "; ".join(database.problem for database in databases if database.problem)
+def _complaint(problems: Iterable[Complain]) -> str:
+    return "; ".join(told for problem in problems if (told := problem()))
 
 
-def _nothing() -> None:
-    """There is nothing to give up."""
+def _call_all(calls: Sequence[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
 
 
 async def _node(name: str, settings: Settings, clock: SystemClock, lifecycle: Lifecycle) -> Node:
-    node = Node(name, connect(settings.bus_url, clock=clock))
+    transport = connect(settings.bus_url, clock=clock)
+    node = Node(name, transport, place_of(settings.data.path))
     await lifecycle.start("node", node)
     return node
 
@@ -182,6 +341,6 @@ async def _publish(
     names = [table.name for table in tables]
     feed = DurableFeed(database, source, names, read_row, clock=clock)
     shell = TablePublisher(node.transport, source, feed, on_poke=lambda: publisher.poke())
-    publisher = DurablePublisher(feed, shell, holder=node.name, clock=clock)
+    publisher = DurablePublisher(feed, shell, holder=node.holder, clock=clock)
     await lifecycle.start(f"{source} feed", publisher)
     return publisher

@@ -9,14 +9,23 @@ a second owner is refused.
 import asyncio
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import uvloop
 
-from transom.cli.family import LISTENER, door_url, registry, stop_signals
+from transom.cli.family import (
+    LISTENER,
+    check_descriptors,
+    check_processes,
+    door_url,
+    registry,
+    stop_signals,
+)
 from transom.cli.logs import log_to_file
 from transom.cli.roles import ROLES, Listeners, start_role
-from transom.cli.settings import ApiConfig, BusConfig, Settings
+from transom.cli.settings import PARTS, ApiConfig, BusConfig, Settings
 from transom.errors import BadRequest, ConfigError
 from transom.node.folder import State
 from transom.runtime.http.listen import bind
@@ -29,9 +38,12 @@ def run(options: Namespace) -> int:
     role = options.role
     if role not in (*ROLES, REGISTRY):
         raise BadRequest(f"no role is called {role!r}; there are {', '.join((*ROLES, REGISTRY))}")
-    settings = Settings.of(options)
+    settings = replace(Settings.of(options), only=_chosen(role, options.only))
+    check_descriptors()
+    check_processes(settings, single_process=False)
     settings.data.prepare()
-    log_to_file(settings, role)
+    settings.remember_database()
+    log_to_file(settings, "-".join((role, *settings.only)))
     with (
         ExitStack() as taken,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
@@ -41,7 +53,7 @@ def run(options: Namespace) -> int:
             runner.run(_serve(role, settings, {}))
             return 0
         _check_bus(settings)
-        settings, listeners = _door(role, settings, taken)
+        settings, listeners = _door(role, settings, options.port, taken)
         runner.run(_serve(role, settings, listeners))
     return 0
 
@@ -65,15 +77,28 @@ def _check_bus(settings: Settings) -> None:
         )
 
 
-def _door(role: str, settings: Settings, taken: ExitStack) -> tuple[Settings, Listeners]:
+def _chosen(role: str, only: Sequence[str]) -> tuple[str, ...]:
+    """The parts that `--only` names. Raises: BadRequest."""
+    chosen = tuple(dict.fromkeys(name.strip() for text in only for name in text.split(",")))
+    for name in chosen:
+        if name not in PARTS:
+            raise BadRequest(f"no part is called {name!r}; there are {', '.join(PARTS)}")
+    if chosen and role != "api":
+        raise BadRequest("--only chooses the parts behind the doors, which only the role api has")
+    return chosen
+
+
+def _door(
+    role: str, settings: Settings, port: int | None, taken: ExitStack
+) -> tuple[Settings, Listeners]:
     """Only `api` has doors; its settings then know their address."""
     if role != "api":
         return settings, {}
     api = settings.config.section(ApiConfig)
-    listener = taken.enter_context(bind(api.host, api.port, force_plain=api.plain_http_anywhere))
-    url = api.public_url or door_url(api.host, listener)
-    settings = Settings(settings.config, settings.data, settings.file, url)
-    return settings, {LISTENER: listener}
+    port = api.port if port is None else port
+    listener = taken.enter_context(bind(api.host, port, force_plain=api.leaves_loopback))
+    url = api.public_url or door_url(api.scheme, api.host, listener)
+    return replace(settings, public_url=url), {LISTENER: listener}
 
 
 async def _serve(role: str, settings: Settings, listeners: Listeners) -> None:

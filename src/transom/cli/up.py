@@ -23,24 +23,30 @@ from typing import IO, Any, TextIO
 import uvloop
 
 from transom.cli import default_data_folder
-from transom.cli.family import Family, Wish
-from transom.cli.settings import KeystoneConfig, Settings
+from transom.cli.database_url import check_given
+from transom.cli.family import Family, Wish, check_descriptors
+from transom.cli.settings import DatabaseConfig, KeystoneConfig, Settings
 from transom.node.supervisor import RoleStatus
+from transom.runtime.db.address import has_password, shown
+from transom.runtime.secrets import Secret
 
 CHILD = "TRANSOM_DETACHED"
 READY = "\x06"
 FAILED_WAIT_S = 60.0
+FROM_INPUT = "-"
 
 
 def up(options: Namespace) -> int:
     settings = Settings.of(options)  # a faulty configuration is told here, before anything starts
+    database = _database(options, settings)
+    check_descriptors()
     if options.detach and CHILD not in os.environ:
-        return _detached()
+        return _detached(database)
     began_s = float(os.environ.get(CHILD) or _process_began_s())
     if options.detach:
         sys.stdout = sys.stderr = _own_output()
     terminal = _Terminal(settings, began_s, detached=options.detach)
-    wish = Wish(options.host, options.port, options.single_process)
+    wish = Wish(options.host, options.port, options.single_process, database)
     family = Family(settings, wish, terminal, os.environ)
 
     async def serve() -> None:
@@ -52,15 +58,38 @@ def up(options: Namespace) -> int:
     return 0 if terminal.was_ready or not options.detach else 1
 
 
-def _detached() -> int:
+def _database(options: Namespace, settings: Settings) -> Secret:
+    """What `--database` says, or nothing. Raises: ConfigError."""
+    if options.database is None:
+        return Secret("")
+    from_input = options.database == FROM_INPUT
+    url = sys.stdin.readline().strip() if from_input else options.database
+    given = Secret(url)
+    check_given(settings.config.section(DatabaseConfig).url, given)
+    if not from_input and has_password(url):
+        print(
+            "transom: others on this machine can read the password in --database from the list of "
+            "processes; set TRANSOM_DATABASE__URL, or use a pgpass file, or --database -",
+            file=sys.stderr,
+        )
+    return given
+
+
+def _detached(database: Secret) -> int:
+    url = database.reveal()
+    # Invariant: the address is in no argument of a process but the one that a person has given.
+    arguments = [_without(argument, url) for argument in sys.argv[1:]]
     child = subprocess.Popen(  # noqa: S603 our own command again
-        [sys.executable, "-m", "transom.cli", *sys.argv[1:]],
+        [sys.executable, "-m", "transom.cli", *arguments],
         env={**os.environ, CHILD: str(_process_began_s())},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if url else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    if child.stdin is not None:
+        with child.stdin as line:
+            line.write(f"{url}\n".encode())
     assert child.stdout is not None
     with child.stdout as output:
         try:
@@ -74,6 +103,12 @@ def _detached() -> int:
         return 0
     status = child.wait(FAILED_WAIT_S)
     return status if status >= 0 else 128 - status
+
+
+def _without(argument: str, url: str) -> str:
+    if url and argument.endswith(url) and argument.removesuffix(url)[-1:] in ("", "="):
+        return argument.removesuffix(url) + FROM_INPUT
+    return argument
 
 
 def _pass_on(output: IO[bytes]) -> bool:
@@ -156,6 +191,7 @@ def page(
     transom = "transom" if shutil.which("transom") else shlex.quote(str(ours))
     stop = f"{transom} down{chosen}" if detached else "Ctrl-C"
     keystone = settings.config.section(KeystoneConfig).auth_url
+    url_of_data = settings.database_url
     paste = [
         "  Paste this, then use your own client:",
         f"    export OS_CLIENT_CONFIG_FILE={shlex.quote(str(settings.data.clouds_file))}",
@@ -169,6 +205,7 @@ def page(
         *([] if keystone else paste),
         f"  queue     {url}/queue      identity  {keystone or url + '/identity'}",
         f"  data      {folder}",
+        *([f"  database  {shown(url_of_data.reveal())}"] if url_of_data else []),
         f"  logs      {settings.data.logs}",
         f"  watch     {transom} tables watch queue:queues{chosen}",
         f"  stop      {stop}",

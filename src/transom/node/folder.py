@@ -18,11 +18,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from transom.errors import ConfigError
@@ -154,6 +156,16 @@ class DataFolder:
     def clear_state(self) -> None:
         (self.path / "state.json").unlink(missing_ok=True)
 
+    def note_backup(self, moment: datetime) -> None:
+        write_private(self.path / "last-backup", moment.isoformat().encode())
+
+    def last_backup(self) -> datetime | None:
+        """When the last one was taken; None if none was, or nobody knows."""
+        try:
+            return datetime.fromisoformat((self.path / "last-backup").read_text())
+        except (OSError, ValueError):
+            return None
+
     def taken(self) -> bool:
         """Whether a process of some family holds the lock now."""
         try:
@@ -250,6 +262,11 @@ class RuntimeFolder:
     def control_socket(self) -> Path:
         return self.path / "control.sock"
 
+    @property
+    def metrics(self) -> Path:
+        """Where processes of the family tell each other their figures."""
+        return self.path / "metrics"
+
     def make(self) -> None:
         """Makes the folder, or takes the one that a killed family left. Raises: ConfigError."""
         try:
@@ -258,6 +275,7 @@ class RuntimeFolder:
             self._reuse()
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be made: {error.strerror}") from error
+        shutil.rmtree(self.metrics, ignore_errors=True)  # of a family that is gone
         if self._handle < 0:
             self._handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             # Safety: what cleans /tmp of old files (systemd-tmpfiles) passes over a locked folder.
@@ -268,6 +286,7 @@ class RuntimeFolder:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+        shutil.rmtree(self.metrics, ignore_errors=True)
         with suppress(OSError):  # not empty, or not there
             self.control_socket.unlink(missing_ok=True)
             self.path.rmdir()

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases: one row a name, so that what may run once runs at most once, and is fenced if it lags.
 
-Time is the host's monotonic clock in milliseconds, which every process of one host reads alike,
-which no step of the wall clock moves, and which begins anew at a boot. A lease that ends later than
-one can from now on is therefore of an earlier boot, and counts as ended.
+Time is a clock that all holders share. In a file it is the host's monotonic one in milliseconds,
+which every process of the host reads alike, which no step of the wall clock moves, and which begins
+anew at a boot; a lease that ends later than one can from now on is therefore of an earlier boot,
+and counts as ended. On a server, which many hosts share, it is the server's own.
 
 Invariants:
 1. `generation` rises with each gain; of two holders the later has the higher one.
 2. A write of the holder that is fenced by its generation is undone once another has gained.
-3. A holder that cannot renew has been told `on_loss` before its time is over (by its own clock);
+3. A holder that cannot renew has been told `on_loss` before its time is over (by its own clock,
+   counted from before it asked);
    one that was paused over its end is stopped by the fence.
 """
 
@@ -21,10 +23,15 @@ from dataclasses import dataclass
 
 from transom.errors import Conflict, TransomError
 from transom.runtime.clock import Clock
+from transom.runtime.db.dialect import sql
 from transom.runtime.db.transaction import Database, Transaction
 
 log = logging.getLogger(__name__)
 
+_NOW = sql(
+    "select ?",
+    postgres="select floor(extract(epoch from clock_timestamp()) * 1000)::bigint, ?::bigint",
+)
 _GAIN = """
 insert into lease (name, holder, generation, until_ms) values (?, ?, 1, ?)
 on conflict (name) do update
@@ -39,6 +46,10 @@ _RELEASE = "update lease set until_ms = 0 where name = ? and holder = ? and gene
 _FENCE = "update lease set holder = holder where name = ? and generation = ?"
 
 
+STEP_MS = 1000
+"""A server's clock may be set back by this much, and no lease counts as ended for it."""
+
+
 class LeaseLost(Conflict):
     """Another holder has gained the lease since."""
 
@@ -49,7 +60,7 @@ class Lease:
 
     `holder` is unique among the processes that live. One that comes back under its former name
     need not wait for its former self: that one is dead, or fenced by the new generation. All who
-    want one name use the same `ttl_ms`.
+    want one name use the same `ttl_ms`. `now_ms`: this host's monotonic clock.
     """
 
     name: str
@@ -58,8 +69,9 @@ class Lease:
 
     async def acquire(self, transaction: Transaction, now_ms: int) -> int | None:
         """The new generation, or None: somebody holds it."""
+        now_ms = await _shared_ms(transaction, now_ms)
         until_ms = now_ms + self.ttl_ms
-        parameters = (self.name, self.holder, until_ms, now_ms, until_ms)
+        parameters = (self.name, self.holder, until_ms, now_ms, until_ms + STEP_MS)
         if await transaction.execute(_GAIN, parameters) == 0:
             return None
         row = await transaction.fetch_one(_GENERATION, (self.name,))
@@ -67,6 +79,7 @@ class Lease:
 
     async def renew(self, transaction: Transaction, generation: int, now_ms: int) -> bool:
         """False: it ended, or another has it."""
+        now_ms = await _shared_ms(transaction, now_ms)
         parameters = (now_ms + self.ttl_ms, self.name, self.holder, generation, now_ms)
         return await transaction.execute(_RENEW, parameters) == 1
 
@@ -213,6 +226,12 @@ class Leased:
     def _warn(self, what: str, error: Exception) -> None:
         detail = getattr(error, "detail", "") or repr(error)
         log.warning(what, extra={"lease": self._lease.name, "detail": detail})
+
+
+async def _shared_ms(transaction: Transaction, now_ms: int) -> int:
+    """The clock that all holders share. Invariant: not later than when what follows is done."""
+    row = await transaction.fetch_one(_NOW, (now_ms,))
+    return now_ms if row is None else int(row[0])
 
 
 def _ms(seconds: float) -> int:

@@ -17,10 +17,14 @@ TOPIC = "node"
 
 
 class Node:
-    """A `Service` (see `runtime.lifecycle`). `name`: unique on the bus, the role process's own."""
+    """A `Service` (see `runtime.lifecycle`). `name`: unique on the bus, the role process's own.
 
-    def __init__(self, name: str, transport: Transport) -> None:
+    `holder`: the same, unique among all that share a database (`place`: see `node.place`).
+    """
+
+    def __init__(self, name: str, transport: Transport, place: str = "") -> None:
         self.name = name
+        self.holder = f"{name}@{place}" if place else name
         self.transport = transport
 
     async def start(self) -> None:

@@ -2,20 +2,22 @@
 """What a caller may do with queues: authorised, within limits, one atomic step in the store each.
 
 Invariants:
-1. Every method begins with its access rule; the project is that of the caller's token.
+1. Every method begins with its access rule; the project is that of the caller's token. So an
+   answer is given again, to a request that is repeated, only where the first would be given.
 2. The time is read inside the transaction, so times never go back from one write to the next.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from transom.errors import BadRequest
+from transom.node.once import Key, decoded
 from transom.queue.config import QueueConfig
-from transom.queue.logic import attributes, limits, patch
+from transom.queue.logic import attributes, limits
 from transom.queue.logic.selection import QueueFilter
 from transom.queue.model import (
     Change,
@@ -34,11 +36,12 @@ from transom.queue.model import (
     check_queue_name,
     claim_from,
 )
-from transom.queue.store import claims, messages, queues, stats
+from transom.queue.store import claims, messages, queues, stats, verbs
 from transom.runtime.auth.context import Context
 from transom.runtime.auth.rules import Rules
 from transom.runtime.clock import Clock
 from transom.runtime.db.transaction import Database, Transaction
+from transom.runtime.idempotency import Repeat
 from transom.runtime.ids import Randomness
 
 T = TypeVar("T")
@@ -47,29 +50,6 @@ SCANNED_AT_ONCE = 2000
 QUEUES_AT_ONCE = 100
 """Few, since each may have metadata of 64 KiB."""
 CLAIM_ID_BYTES = 16
-
-DEFAULT_RULES = {
-    "project_reader": "",
-    "project_writer": "role:member or role:admin or not role:reader",
-    "queues:get_all": "rule:project_reader",
-    "queues:get": "rule:project_reader",
-    "queues:stats": "rule:project_reader",
-    "queues:create": "rule:project_writer",
-    "queues:update": "rule:project_writer",
-    "queues:delete": "rule:project_writer",
-    "queues:purge": "rule:project_writer",
-    "messages:get_all": "rule:project_reader",
-    "messages:get": "rule:project_reader",
-    "messages:create": "rule:project_writer",
-    "messages:delete": "rule:project_writer",
-    "messages:delete_all": "rule:project_writer",
-    "claims:get": "rule:project_reader",
-    "claims:create": "rule:project_writer",
-    "claims:update": "rule:project_writer",
-    "claims:delete": "rule:project_writer",
-}
-"""Zaqar's rule names. Zaqar lets every caller with a role do everything in its project; here one
-whose only standard role is `reader` cannot change anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +61,15 @@ class QueuePage:
 
 
 class QueueApp:
-    """The use cases. `on_change` is called after each commit that changed the table of queues."""
+    """The use cases. `on_change` is called after each commit that changed the table of queues.
+
+    `database` is read; what is written goes through `writer`.
+    """
 
     def __init__(
         self,
         database: Database,
+        writer: verbs.Writer,
         config: QueueConfig,
         rules: Rules,
         clock: Clock,
@@ -93,6 +77,7 @@ class QueueApp:
         on_change: Callable[[], None],
     ) -> None:
         self._database = database
+        self._writer = writer
         self._config = config
         self._rules = rules
         self._clock = clock
@@ -100,12 +85,17 @@ class QueueApp:
         self._on_change = on_change
 
     async def create_queue(
-        self, context: Context, name: str, metadata: attributes.Metadata
+        self,
+        context: Context,
+        name: str,
+        metadata: attributes.Metadata,
+        repeat: Repeat | None = None,
     ) -> bool:
         """False if the queue was there; its metadata then stay as they are."""
         place = self._place(context, "queues:create", name)
         text = attributes.checked_text(name, metadata, self._config)
-        created = await self._write(lambda tx, now_ms: queues.create(tx, now_ms, place, text))
+        verb = verbs.CreateQueue(place, text)
+        created = await self._write(context, repeat, verb, bool)
         if created:
             self._on_change()
         return created
@@ -125,25 +115,20 @@ class QueueApp:
     ) -> attributes.Metadata:
         """The metadata after all changes, with defaults."""
         place = self._place(context, "queues:update", name)
-
-        def change(before: str) -> str:
-            after = patch.patched(_decoded(before), changes)
-            return attributes.checked_text(name, after, self._config)
-
-        text, changed = await self._database.write(lambda tx: queues.update(tx, place, change))
+        text, changed = await self._writer.write(verbs.ChangeQueue.of(place, changes))
         if changed:
             self._on_change()
         return attributes.shown(_decoded(text), self._config)
 
     async def delete_queue(self, context: Context, name: str) -> None:
         place = self._place(context, "queues:delete", name)
-        if await self._database.write(lambda tx: queues.delete(tx, place)):
+        if await self._writer.write(verbs.DeleteQueue(place)):
             self._on_change()
 
     async def purge_queue(self, context: Context, name: str, *, messages_too: bool) -> None:
         place = self._place(context, "queues:purge", name)
         if messages_too:
-            await self._database.write(lambda tx: queues.purge(tx, place))
+            await self._writer.write(verbs.PurgeQueue(place))
 
     async def list_queues(
         self,
@@ -190,14 +175,13 @@ class QueueApp:
         client_id: ClientId,
         new: Sequence[NewMessage],
         size_bytes: int,
+        repeat: Repeat | None = None,
     ) -> tuple[MessageId, ...]:
         """Stores the messages, all or none; the queue comes to be if it is not there."""
         place = self._place(context, "messages:create", name)
         limits.check_messages(new, self._config)
-        batch = messages.Batch(new, client_id, size_bytes)
-        posted = await self._write(
-            lambda tx, now_ms: messages.post(tx, now_ms, place, batch, self._config, self._random)
-        )
+        verb = verbs.Post(place, client_id, size_bytes, tuple(new))
+        posted = await self._write(context, repeat, verb, messages.Posted)
         if posted.created:
             self._on_change()
         return posted.ids
@@ -261,9 +245,7 @@ class QueueApp:
         place = self._place(context, "messages:delete", name)
         wanted = MessageId.parse(message_id)
         if wanted is not None:
-            await self._write(
-                lambda tx, now_ms: messages.delete(tx, now_ms, place, [wanted], claims_named)
-            )
+            await self._writer.write(verbs.Delete(place, (wanted,), _named(claims_named)))
 
     async def delete_messages(
         self,
@@ -279,19 +261,16 @@ class QueueApp:
         place = self._place(context, "messages:delete_all", name)
         wanted = self._ids(ids)
         if claims_named is not None:
-            await self._write(
-                lambda tx, now_ms: messages.delete(tx, now_ms, place, wanted, claims_named)
-            )
+            await self._writer.write(verbs.Delete(place, wanted, _named(claims_named)))
         elif self._config.delete_needs_claim_ids:
             raise BadRequest("This server deletes messages by ids only with claim_ids.")
         else:
-            await self._database.write(lambda tx: messages.delete_anyway(tx, place, wanted))
+            await self._writer.write(verbs.DeleteAnyway(place, wanted))
 
     async def pop(self, context: Context, name: str, limit: int) -> tuple[Message, ...]:
         place = self._place(context, "messages:delete_all", name)
         limits.within("The number to pop", limit, 1, self._config.max_messages_per_claim)
-        popped = await self._write(lambda tx, now_ms: messages.pop(tx, now_ms, place, limit))
-        return tuple(popped)
+        return tuple(await self._writer.write(verbs.Pop(place, limit)))
 
     async def claim(
         self,
@@ -300,15 +279,15 @@ class QueueApp:
         ttl_s: int | None,
         grace_s: int | None,
         limit: int | None,
+        repeat: Repeat | None = None,
     ) -> Claim | None:
         """The first waiting messages, in order; None if there are none."""
         place = self._place(context, "claims:create", name)
         terms = limits.claim_terms(ttl_s, grace_s, self._config)
         most = self._page_size(limit, self._config.max_messages_per_claim)
         claim_id = ClaimId(self._random(CLAIM_ID_BYTES))
-        taken, created = await self._write(
-            lambda tx, now_ms: claims.take(tx, now_ms, place, claim_id, terms, most, self._random)
-        )
+        verb = verbs.Take(place, claim_id, terms, most)
+        taken, created = await self._write(context, repeat, verb, tuple[Claim | None, bool])
         if created:
             self._on_change()
         return taken
@@ -326,14 +305,14 @@ class QueueApp:
         place = self._place(context, "claims:update", name)
         terms = limits.claim_terms(ttl_s, grace_s, self._config)
         claim_id = _claim_id(claim)
-        await self._write(lambda tx, now_ms: claims.renew(tx, now_ms, place, claim_id, terms))
+        await self._writer.write(verbs.Renew(place, claim_id, terms))
 
     async def release_claim(self, context: Context, name: str, claim: str) -> None:
         """Nothing to release is no error."""
         place = self._place(context, "claims:delete", name)
         claim_id = claim_from(claim)
         if claim_id is not None:
-            await self._database.write(lambda tx: claims.release(tx, place, claim_id))
+            await self._writer.write(verbs.Release(place, claim_id))
 
     async def ping(self) -> None:
         """Raises: what keeps the store from being read."""
@@ -353,10 +332,10 @@ class QueueApp:
             return min(DEFAULT_PAGE, most)
         return limits.within("The limit", limit, 1, most)
 
-    def _ids(self, ids: Sequence[str]) -> list[MessageId]:
+    def _ids(self, ids: Sequence[str]) -> tuple[MessageId, ...]:
         limits.within("The number of ids", len(ids), 1, self._config.max_messages_per_page)
         parsed = [MessageId.parse(text) for text in ids]
-        return [message_id for message_id in parsed if message_id is not None]
+        return tuple(message_id for message_id in parsed if message_id is not None)
 
     async def _scan(
         self, place: Place, after: int, limit: int, wanted: MessageFilter
@@ -373,8 +352,19 @@ class QueueApp:
     async def _count(self, project_id: str) -> int:
         return await self._database.read(lambda tx: queues.count(tx, project_id))
 
-    async def _write(self, verb: Callable[[Transaction, int], Awaitable[T]]) -> T:
-        return await self._database.write(lambda tx: verb(tx, self._clock.now_ms()))
+    async def _write(
+        self,
+        context: Context,
+        repeat: Repeat | None,
+        verb: verbs.WriteVerb[T],
+        kind: type[T],
+    ) -> T:
+        """`verb`: one that `verbs.Once` takes; `kind`: what it gives."""
+        if repeat is None:
+            return await self._writer.write(verb)
+        once = verbs.Once(Key.of(repeat, context), cast(Any, verb))
+        answer, repeat.replayed = await self._writer.write(once)
+        return decoded(answer, kind)
 
     async def _read(self, verb: Callable[[Transaction, int], Awaitable[T]]) -> T:
         return await self._database.read(lambda tx: verb(tx, self._clock.now_ms()))
@@ -383,6 +373,10 @@ class QueueApp:
 async def _let_others_go_on() -> None:
     """A read is carried out inline and suspends nobody, so many in a row would block the loop."""
     await asyncio.sleep(0)
+
+
+def _named(claims_named: Sequence[ClaimId] | None) -> tuple[ClaimId, ...] | None:
+    return None if claims_named is None else tuple(claims_named)
 
 
 def _decoded(text: str) -> attributes.Metadata:

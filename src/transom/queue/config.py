@@ -11,6 +11,11 @@ from transom.runtime.config import option
 class QueueConfig:
     """Limits and defaults of the queue."""
 
+    policy_file: str = option(
+        "",
+        "access rules that differ from the defaults (YAML; a relative path is below the data "
+        "folder); empty: policy/queue.yaml if it is there",
+    )
     max_queues_per_page: int = option(20, "most queues in one answer", least=1, most=1000)
     max_messages_per_page: int = option(
         20, "most messages in one answer, listed or asked for by ids", least=1, most=1000

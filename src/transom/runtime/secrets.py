@@ -76,8 +76,14 @@ def read_private(path: Path) -> bytes:
 
 
 def private_folder(path: Path) -> None:
-    """Makes the folder 0700, or checks that it is ours alone. Raises: ConfigError."""
+    """Makes the folder 0700, or checks that it is ours alone. Raises: ConfigError.
+
+    A folder that was made is on disk then: without its name, all that is synced in it is lost.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in made:
+        sync_folder(folder.parent)
     found = path.stat()
     if found.st_uid != os.getuid():
         raise ConfigError(f"{path}: belongs to another user; choose another folder")

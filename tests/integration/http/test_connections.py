@@ -72,7 +72,7 @@ async def test_a_hundred_megabytes_of_headers_are_refused_at_the_first_few(openi
     [
         (f"GET /queue/v2/open?a={'b' * 20000} HTTP/1.1\r\n\r\n", 431),
         ("GET / HTTP/1.1\r\n" + "a: b\r\n" * 129 + "\r\n", 431),
-        ("GET / HTTP/1.1\r\n" + "a: b\r\n" * 100 + "\r\n", 200),
+        ("GET / HTTP/1.1\r\n" + "host: a\r\n" + "a: b\r\n" * 100 + "\r\n", 200),
         ("GET / HTTP/1.1\r\na: " + "b" * 66000 + "\r\n\r\n", 431),
     ],
 )
@@ -132,7 +132,7 @@ async def test_what_is_no_request_gets_a_400(sent):
         (b"", None),
         (b"G", 408),
         (b"GET / HTTP/1.1\r\nhost:", 408),
-        (b"POST /queue/v2/show/a HTTP/1.1\r\nx-auth-token: " + TOKEN.encode()
+        (b"POST /queue/v2/show/a HTTP/1.1\r\nhost: a\r\nx-auth-token: " + TOKEN.encode()
          + b"\r\ncontent-length: 100\r\n\r\nabc", 408),
     ],
 )  # fmt: skip
@@ -162,7 +162,7 @@ async def test_a_slow_header_is_cut_off_however_often_a_byte_comes():
 async def test_a_body_that_drips_is_cut_off_and_one_that_flows_is_not():
     limits = HttpLimits(body_pause_s=0.4, body_progress_bytes=100)
     head = (
-        f"POST /queue/v2/bytes HTTP/1.1\r\nx-auth-token: {TOKEN}\r\n"
+        f"POST /queue/v2/bytes HTTP/1.1\r\nhost: a\r\nx-auth-token: {TOKEN}\r\n"
         "content-type: application/octet-stream\r\ncontent-length: 2000\r\n\r\n"
     ).encode()
 
@@ -222,7 +222,7 @@ async def test_a_slow_but_steady_reader_gets_all(connection):
 
 async def test_an_endless_chunked_body_is_refused_at_its_limit():
     opening = (
-        f"PUT /queue/v2/show/a HTTP/1.1\r\nx-auth-token: {TOKEN}\r\n"
+        f"PUT /queue/v2/show/a HTTP/1.1\r\nhost: a\r\nx-auth-token: {TOKEN}\r\n"
         "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     ).encode()
     async with serve(small_door()) as url:
@@ -237,7 +237,7 @@ async def test_an_endless_chunked_body_is_refused_at_its_limit():
 )
 async def test_chunk_framing_and_trailers_are_bounded(piece):
     opening = (
-        f"PUT /queue/v2/show/a HTTP/1.1\r\nx-auth-token: {TOKEN}\r\n"
+        f"PUT /queue/v2/show/a HTTP/1.1\r\nhost: a\r\nx-auth-token: {TOKEN}\r\n"
         "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     ).encode()
     async with serve(small_door()) as url:
@@ -249,7 +249,8 @@ async def test_chunk_framing_and_trailers_are_bounded(piece):
 async def test_a_large_refused_upload_gets_its_answer():
     """The refusal is not lost in a reset while the caller still sends."""
     head = (
-        f"PUT /queue/v2/show/a HTTP/1.1\r\nx-auth-token: {TOKEN}\r\ncontent-length: 5000000\r\n\r\n"
+        f"PUT /queue/v2/show/a HTTP/1.1\r\nhost: a\r\nx-auth-token: {TOKEN}\r\n"
+        "content-length: 5000000\r\n\r\n"
     )
     async with serve(small_door()) as url:
         for _ in range(5):

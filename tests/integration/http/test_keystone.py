@@ -8,9 +8,10 @@ from random import Random
 
 import pytest
 
-from transom.errors import Unauthorized, Unavailable
+from transom.errors import ConfigError, Unauthorized, Unavailable
 from transom.runtime.auth.keystone import Keystone, ServiceCredentials
 from transom.runtime.auth.tokens import TokenValidator
+from transom.runtime.auth.watch import AWAY, NO_ROLE, KeystoneWatch
 from transom.runtime.clock import SystemClock
 from transom.runtime.http.app import make_app
 from transom.runtime.http.limits import HttpLimits
@@ -33,7 +34,11 @@ class SmallKeystone:
         self.validations = 0
         self.lifetime_s = 3600.0
         self.status: int | None = None
+        self.body: object = {}
+        self.headers = {"location": "http://127.0.0.1:9/elsewhere"}
         self.hang = False
+        self.ended: set[str] = set()
+        self.role = "service"
 
     async def issue(self, call):
         self.logins += 1
@@ -49,21 +54,27 @@ class SmallKeystone:
         if self.hang:
             await asyncio.Event().wait()
         if self.status is not None:
-            return Answer(self.status, {}, {"location": "http://127.0.0.1:9/elsewhere"})
+            return Answer(self.status, self.body, self.headers)
         assert "nocatalog" in call.query
         if call.headers["x-auth-token"] not in self.service_tokens:
             return Answer(401, {})
-        if call.headers["x-subject-token"] not in self.users:
-            return Answer(404, {})
+        subject = call.headers["x-subject-token"]
+        if subject in self.service_tokens:
+            return Answer(200, self.document("transom"))
+        if subject in self.ended and call.query.get("allow_expired") == "1":
+            return Answer(200, self.document("alice", ends_in_s=-60))
+        if subject not in self.users:
+            return Answer(404, {"error": {"code": 404, "message": "", "title": "Not Found"}})
         return Answer(200, self.document("alice"))
 
-    def document(self, user):
-        expires = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
+    def document(self, user, ends_in_s=None):
+        expires = datetime.now(UTC) + timedelta(seconds=ends_in_s or self.lifetime_s)
+        role = self.role if user == "transom" else "member"
         return {
             "token": {
                 "user": {"id": user, "name": user, "domain": {"id": "default"}},
                 "project": {"id": "p1", "name": "p1", "domain": {"id": "default"}},
-                "roles": [{"id": "1", "name": "member"}],
+                "roles": [{"id": "1", "name": role}],
                 "expires_at": expires.isoformat(),
             }
         }
@@ -135,11 +146,18 @@ async def test_a_service_token_is_renewed_before_its_end():
                 await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("status", [301, 400, 403, 500, 503])
-async def test_any_other_answer_is_an_outage(status):
+NOT_KEYSTONES = b"<html>404 Not Found</html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(301, {}), (307, {}), (400, {}), (403, {}), (429, {}), (500, {}), (503, {}), (404, {}),
+     (404, NOT_KEYSTONES), (200, {}), (200, NOT_KEYSTONES), (200, b"x" * (1 << 21))],
+)  # fmt: skip
+async def test_any_other_answer_is_an_outage(status, body):
     peer = SmallKeystone()
     async with validator(peer) as tokens:
-        peer.status = status
+        peer.status, peer.body = status, body
         with pytest.raises(Unavailable):
             await tokens.validate("good")
         peer.status = None
@@ -181,3 +199,117 @@ async def test_a_keystone_that_is_not_there_is_an_outage():
         await tokens.validate("good")
     await tokens.stop()
     assert "'x'" not in repr(credentials)
+
+
+async def test_who_is_told_when_to_come_back_passes_it_on():
+    peer = SmallKeystone()
+    peer.status, peer.headers = 429, {"retry-after": "7"}
+    async with validator(peer) as tokens, serve(small_door(authenticate=tokens)) as url:
+        reply = await ask(url, "GET", "/queue/v2/show/a", token="good")
+    assert (reply.status, reply.headers["retry-after"]) == (503, "7")
+
+
+async def test_a_door_admits_for_a_service_whom_it_would_no_longer_admit_alone():
+    peer = SmallKeystone()
+    peer.ended.add("old")
+    async with validator(peer) as tokens, serve(small_door(authenticate=tokens)) as url:
+        await tokens.validate("good")
+        service = next(iter(peer.service_tokens))
+
+        async def status(token, **headers):
+            path = "/queue/v2/show/a"
+            return (await ask(url, "GET", path, headers=headers, token=token)).status
+
+        assert await status("old") == 401
+        assert await status("old", **{"x-service-token": service}) == 200
+        assert await status("old", **{"x-service-token": "good"}) == 401
+        assert await status("good", **{"x-service-token": service}) == 200
+        assert await status("good", **{"x-service-token": "unknown"}) == 401
+        assert await status("good", **{"x-service-token": ""}) == 200  # as if it were not there
+        assert await status("old", **{"x-service-token": ""}) == 401
+        assert await status("unknown", **{"x-service-token": service}) == 401
+        assert await status("old") == 401
+
+
+@asynccontextmanager
+async def watched(peer: SmallKeystone, **options):
+    async with serve(peer.app(), HttpLimits(drain_s=0.1)) as url:
+        clock = SystemClock()
+        keystone = Keystone(
+            ServiceCredentials(f"{url}/identity", "transom", Secret("right")), clock, 0.3
+        )
+        watch = KeystoneWatch(keystone, clock, look_s=0.02)
+        await keystone.start()
+        await watch.start()
+        try:
+            yield watch
+        finally:
+            await watch.stop()
+            await keystone.stop()
+
+
+async def until(probe):
+    async with asyncio.timeout(10):
+        while not probe():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_outage_is_seen_and_its_end_too_while_nobody_asks(caplog):
+    peer = SmallKeystone()
+    async with watched(peer) as watch:
+        await until(lambda: peer.validations > 1)
+        assert watch.warning() == ""
+        peer.status, peer.headers = 302, {"location": "https://elsewhere/v3"}
+        await until(watch.warning)
+        seen = peer.validations
+        await until(lambda: peer.validations > seen + 3)
+        assert watch.warning() == AWAY
+        peer.status = None
+        peer.service_tokens.clear()
+        await until(lambda: not watch.warning())
+        peer.hang = True
+        await until(watch.warning)
+    told = [record for record in caplog.records if record.name.endswith("watch")]
+    assert [record.message for record in told[:2]] == [
+        "keystone cannot be used",
+        "keystone can be used again",
+    ]
+    assert "https://elsewhere/v3" in told[0].why
+    assert len(told) <= 3
+
+
+async def test_a_service_user_without_the_role_is_told_of():
+    peer = SmallKeystone()
+    peer.role = "member"
+    async with watched(peer) as watch:
+        await until(watch.warning)
+        assert watch.warning() == NO_ROLE
+    assert peer.validations
+
+
+async def test_readiness_warns_of_what_is_wrong_elsewhere_and_stays():
+    told = {"keystone": ""}
+    app = make_app(
+        [],
+        authenticate=Tokens({}),
+        random=Random(1).randbytes,
+        checks={"queue": lambda: True},
+        warnings={"keystone": lambda: told["keystone"]},
+    )
+    async with serve(app) as url:
+        well = await ask(url, "GET", "/readyz")
+        told["keystone"] = AWAY
+        ill = await ask(url, "GET", "/readyz")
+    ready = {"status": "ready", "checks": {"queue": True}}
+    assert (well.status, well.json()) == (200, ready)
+    assert (ill.status, ill.json()) == (200, {**ready, "warnings": {"keystone": AWAY}})
+
+
+async def test_a_file_without_certificates_is_told_at_the_start(tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    for name, why in (("ca.pem", "no certificates"), ("absent", "No such file")):
+        credentials = ServiceCredentials(
+            "https://127.0.0.1:9", "transom", Secret("x"), ca_file=str(tmp_path / name)
+        )
+        with pytest.raises(ConfigError, match=why):
+            await Keystone(credentials, SystemClock()).start()

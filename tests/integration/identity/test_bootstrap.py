@@ -93,7 +93,7 @@ async def test_the_password_can_be_reset_also_of_a_deleted_admin(tmp_path: Path)
         users = (await here.as_admin("GET", "/v3/users?name=admin")).json()["users"]
         await here.as_admin("DELETE", f"/v3/users/{users[0]['id']}")
         old = password_of(tmp_path)
-        await here.service.reset_admin_password()
+        await here.service.upkeep.reset_password("admin")
         assert password_of(tmp_path) != old
     assert await signs_in(tmp_path, "admin", password_of(tmp_path), "admin")
 

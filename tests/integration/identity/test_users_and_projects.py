@@ -9,6 +9,8 @@ from transom.node.feed import decoded_key
 
 from support.identity import Cloud, by_password, cloud, on_project
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 TOKENS = "/v3/auth/tokens"
 
 
@@ -98,12 +100,13 @@ async def test_bad_fields_are_refused(here: Cloud, noun: str, fields: dict[str, 
     assert (await here.as_admin("POST", f"/v3/{noun}s", {noun: fields})).status == 400
 
 
-async def test_only_the_default_domain_and_flat_projects_are_offered(here: Cloud) -> None:
+async def test_users_and_projects_lie_directly_in_a_domain_that_is_there(here: Cloud) -> None:
     for noun, fields, status in [
         ("user", {"domain_id": "other"}, 404),
         ("project", {"domain_id": "other"}, 404),
         ("project", {"is_domain": True}, 400),
-        ("project", {"parent_id": "p" * 32}, 400),
+        ("project", {"parent_id": "p" * 32}, 404),
+        ("project", {"parent_id": "p" * 32, "domain_id": "default"}, 400),
         ("project", {"parent_id": "default", "domain_id": "default"}, 201),
     ]:
         reply = await here.as_admin("POST", f"/v3/{noun}s", {noun: {"name": "n", **fields}})
@@ -158,6 +161,8 @@ async def test_every_route_but_five_needs_a_token(here: Cloud) -> None:
     bodies: dict[str, Any] = {
         "users": {"user": {"name": "n"}},
         "projects": {"project": {"name": "n"}},
+        "domains": {"domain": {"name": "n"}},
+        "roles": {"role": {"name": "n"}},
     }
     for route in here.service.mount.routes:
         path = route.path.replace("{", "").replace("}", "")
@@ -165,6 +170,10 @@ async def test_every_route_but_five_needs_a_token(here: Cloud) -> None:
         body = bodies.get(noun) if route.body is not None else None
         if path.endswith("/password"):
             body = {"user": {"original_password": "x", "password": "y"}}
+        if path.endswith("/tags") and route.body is not None:
+            body = {"tags": []}
+        if path.endswith("/application_credentials") and route.body is not None:
+            body = {"application_credential": {"name": "n"}}
         reply = await here.ask(route.method, path, body, subject="x")
         if reply.status != 401:
             public.add((route.method, route.path, reply.status))

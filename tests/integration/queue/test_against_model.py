@@ -21,6 +21,8 @@ from transom.queue.service import QueueService
 from support.queue_model import Held, ModelQueue
 from support.queues import PROJECTS, MovedClock, open_service
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 CONTEXT = PROJECTS["token-a"]
 NAME = "life"
 STEPS = 150

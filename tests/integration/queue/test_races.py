@@ -12,6 +12,8 @@ from transom.queue.service import QueueService
 
 from support.queues import PROJECTS, MovedClock, open_service
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 CONTEXT = PROJECTS["token-a"]
 NAME = "race"
 MESSAGES = 300

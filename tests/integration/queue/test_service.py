@@ -16,6 +16,8 @@ from transom.queue.service import QueueService, build
 from support.db import queue_database
 from support.queues import CONFIG, PROJECTS, MovedClock, open_service
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 CONTEXT = PROJECTS["token-a"]
 CLIENT = ClientId(b"c" * 16)
 
@@ -117,11 +119,23 @@ async def test_a_restart_finds_what_was_acknowledged(tmp_path: Path) -> None:
         assert more[0].sequence == ids[-1].sequence + 1
 
 
-async def test_a_second_process_on_the_file_is_refused(tmp_path: Path) -> None:
-    async with open_service(tmp_path, MovedClock()):
-        with pytest.raises(ConfigError):
-            async with open_service(tmp_path, MovedClock()):
-                pass
+async def test_a_second_process_on_the_file_is_refused_and_on_a_server_welcome(
+    tmp_path: Path, engine: str
+) -> None:
+    async with open_service(tmp_path, MovedClock()) as one:
+        if engine == "sqlite":
+            with pytest.raises(ConfigError):
+                async with open_service(tmp_path, MovedClock()):
+                    pass
+            return
+        async with open_service(tmp_path, MovedClock()) as two:
+            new = [NewMessage(b"1")]
+            await asyncio.gather(
+                *(at.app.post(CONTEXT, "q", CLIENT, new, 1) for at in (one, two) * 20)
+            )
+            everything = MessageFilter(include_claimed=True)
+            seen = await two.app.list_messages(CONTEXT, "q", everything, None, 20)
+            assert [message.id.sequence for message in seen] == list(range(1, 21))
 
 
 async def test_the_sweep_runs_by_itself_and_frees_in_small_steps(tmp_path: Path) -> None:

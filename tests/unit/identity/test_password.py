@@ -1,11 +1,20 @@
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transom.identity.logic.password import Cost, fits, hashed, nobody
+from transom.identity.config import IdentityConfig
+from transom.identity.logic.password import (
+    DRAWN_COST_LOG2,
+    Cost,
+    fits,
+    hashed,
+    is_drawn,
+    nobody,
+)
 
 CHEAP = Cost(log2_n=4)
 SALT = b"s" * 16
@@ -57,3 +66,11 @@ def _resident_bytes() -> int:
 def test_what_is_no_record_is_told(record: str) -> None:
     with pytest.raises(ValueError):
         fits("x", record)
+
+
+def test_only_the_cost_of_drawn_passwords_says_that_one_was_drawn() -> None:
+    assert is_drawn(hashed("x", SALT, Cost(log2_n=DRAWN_COST_LOG2)))
+    assert not is_drawn(hashed("x", SALT, CHEAP))
+    assert not is_drawn(nobody(Cost()))
+    (cost,) = [entry for entry in fields(IdentityConfig) if entry.name == "password_cost_log2"]
+    assert cost.metadata["option"].least > DRAWN_COST_LOG2

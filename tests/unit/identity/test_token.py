@@ -1,29 +1,41 @@
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transom.identity.logic.token import InvalidToken, TokenCodec
-from transom.identity.model import Claims, Method
+from transom.identity.logic.token import InvalidToken, TokenCodec, key_number
+from transom.identity.model import SYSTEM, Claims, Method, Place, ScopeKind
 
 OLD, NEW = {1: b"o" * 32}, {2: b"n" * 32}
 IDS = st.binary(min_size=16, max_size=16).map(bytes.hex)
 TIMES = st.integers(0, 2**53)
 EPOCHS = st.integers(0, 2**31)
+PROJECTS = IDS.map(lambda found: Place(ScopeKind.PROJECT, found))
+DOMAINS = (IDS | st.just("default")).map(lambda found: Place(ScopeKind.DOMAIN, found))
 CLAIMS = st.builds(
     Claims,
     user_id=IDS,
-    project_id=st.just("") | IDS,
-    methods=st.sampled_from([(Method.PASSWORD,), (Method.TOKEN,), (Method.PASSWORD, Method.TOKEN)]),
+    place=st.none() | PROJECTS | DOMAINS | st.just(SYSTEM),
+    methods=st.sampled_from(
+        [
+            (Method.PASSWORD,),
+            (Method.TOKEN,),
+            (Method.PASSWORD, Method.TOKEN),
+            (Method.APPLICATION_CREDENTIAL,),
+        ]
+    ),
     audit_id=IDS,
     chain_id=IDS,
     issued_ms=TIMES,
     expires_ms=TIMES,
     user_epoch=EPOCHS,
-    project_epoch=EPOCHS,
+    place_epoch=EPOCHS,
+    credential_id=st.just("") | IDS,
 )
-ONE = Claims("aa" * 16, "bb" * 16, (Method.PASSWORD,), "cc" * 16, "cc" * 16, 1, 2, 1, 1)
+PROJECT = Place(ScopeKind.PROJECT, "bb" * 16)
+ONE = Claims("aa" * 16, PROJECT, (Method.PASSWORD,), "cc" * 16, "cc" * 16, 1, 2, 1, 1)
 NONCE = b"0" * 12
 
 
@@ -98,3 +110,40 @@ def test_the_text_shows_nothing_of_the_claims() -> None:
     raw = base64.urlsafe_b64decode(TokenCodec(OLD).seal(ONE, NONCE) + "==")
     assert b"\xaa" * 4 not in raw
     assert b"\xbb" * 4 not in raw
+
+
+@pytest.mark.parametrize(
+    ("place", "credential_id", "form"),
+    [
+        (None, "", 1),
+        (PROJECT, "", 1),
+        (PROJECT, "dd" * 16, 2),
+        (Place(ScopeKind.DOMAIN, "default"), "", 2),
+        (SYSTEM, "", 2),
+    ],
+)
+def test_only_what_older_programs_understand_has_the_form_that_they_take(
+    place: Place | None, credential_id: str, form: int
+) -> None:
+    """An older program would take a credential's token for one with all of the user's roles."""
+    claims = replace(ONE, place=place, credential_id=credential_id)
+    text = TokenCodec(OLD).seal(claims, NONCE)
+    assert base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[0] == form
+
+
+def test_a_token_says_which_key_it_needs() -> None:
+    text = TokenCodec(OLD | NEW).seal(ONE, NONCE)
+    assert key_number(text) == 2
+    assert not TokenCodec(OLD).has(2)
+    assert TokenCodec(NEW).has(2)
+
+
+def test_a_token_that_the_first_version_sealed_opens() -> None:
+    text = (
+        "AQAAAAEwMDAwMDAwMDAwMDAnEVge3LV0Q1jM8lw8LHo6QPZuN98CJnSuzyo4Kzrzq0pDCJoZbdVZyfRkqHNR94U-"
+        "SDR2Homk0EkWIAguaqBR8cQL9o3f496ZxsGiaMAaEzEO6Ebt-4DSWgXd0STL"
+    )
+    methods = (Method.PASSWORD, Method.TOKEN)
+    claims = Claims("aa" * 16, PROJECT, methods, "cc" * 16, "dd" * 16, 1, 2, 3, 4)
+    assert TokenCodec(OLD).open(text) == claims
+    assert TokenCodec(OLD).seal(claims, NONCE) == text

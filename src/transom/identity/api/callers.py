@@ -5,12 +5,12 @@ Invariant: to the doors these routes are public; each of them is public indeed, 
 `Callers.route`, whose handler is not called without a valid token.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from transom.identity.app.tokens import Caller, Tokens
-from transom.runtime.http.route import Answer, Call, Route
+from transom.runtime.http.route import Answer, Call, Parameter, Route
 from transom.runtime.telemetry.correlation import current
 
 CallerHandler = Callable[[Caller, Call[Any]], Awaitable[Answer]]
@@ -23,7 +23,15 @@ class Callers:
     tokens: Tokens
 
     def route(
-        self, method: str, path: str, handler: CallerHandler, *, body: Any = None, summary: str
+        self,
+        method: str,
+        path: str,
+        handler: CallerHandler,
+        *,
+        answers: Mapping[int, Any],
+        summary: str,
+        body: Any = None,
+        parameters: tuple[Parameter, ...] = (),
     ) -> Route:
         async def serve(call: Call[Any]) -> Answer:
             text = call.headers.get("x-auth-token", "")
@@ -31,4 +39,14 @@ class Callers:
             current.set(caller.context)
             return await handler(caller, call)
 
-        return Route(method, path, serve, body=body, public=True, summary=summary)
+        return Route(
+            method,
+            path,
+            serve,
+            body=body,
+            public=True,
+            checks_token=True,
+            parameters=parameters,
+            answers=answers,
+            summary=summary,
+        )

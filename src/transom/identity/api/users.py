@@ -3,17 +3,20 @@
 
 from dataclasses import dataclass
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from transom.identity.api import documents
-from transom.identity.api.auth import known_domain
+from transom.identity.api import answers, documents
+from transom.identity.api.answers import NOT_FOUND, TAKEN
 from transom.identity.api.callers import Callers
-from transom.identity.api.query import filter_of
+from transom.identity.api.fields import changed, home_of
+from transom.identity.api.query import DOMAIN, ENABLED, NAME, PAGE, filter_of, page_links
 from transom.identity.api.shapes import ChangePassword, CreateUser, UpdateUser
 from transom.identity.app.tokens import Caller, Tokens
 from transom.identity.app.users import Users
 from transom.identity.model import User, UserChange
 from transom.runtime.http.route import Answer, Call, Route
+
+_ONE = {200: answers.OneUser, **NOT_FOUND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +29,82 @@ class UserHandlers:
         guarded = Callers(self.tokens).route
         one = "/v3/users/{user}"
         return [
-            guarded("GET", "/v3/users", self.listed, summary="List users"),
-            guarded("POST", "/v3/users", self.create, body=CreateUser, summary="Make a user"),
-            guarded("GET", one, self.show, summary="Show a user"),
-            guarded("PATCH", one, self.update, body=UpdateUser, summary="Change a user"),
-            guarded("DELETE", one, self.delete, summary="Delete a user"),
-            guarded("GET", one + "/projects", self.projects, summary="List a user's projects"),
+            guarded(
+                "GET",
+                "/v3/users",
+                self.listed,
+                parameters=(NAME, ENABLED, DOMAIN, *PAGE),
+                answers={200: answers.Users},
+                summary="List users",
+            ),
+            guarded(
+                "POST",
+                "/v3/users",
+                self.create,
+                body=CreateUser,
+                answers={201: answers.OneUser, **NOT_FOUND, **TAKEN},
+                summary="Make a user",
+            ),
+            guarded("GET", one, self.show, answers=_ONE, summary="Show a user"),
+            guarded(
+                "PATCH",
+                one,
+                self.update,
+                body=UpdateUser,
+                answers={**_ONE, **TAKEN},
+                summary="Change a user",
+            ),
+            guarded(
+                "DELETE",
+                one,
+                self.delete,
+                answers={204: None, **NOT_FOUND},
+                summary="Delete a user",
+            ),
+            *self._routes_of_one(one),
+        ]
+
+    def _routes_of_one(self, one: str) -> list[Route]:
+        guarded = Callers(self.tokens).route
+        return [
+            guarded(
+                "GET",
+                one + "/projects",
+                self.projects,
+                answers={200: answers.Projects},
+                summary="List a user's projects",
+            ),
+            guarded(
+                "GET",
+                one + "/groups",
+                self.no_groups,
+                answers={200: answers.Groups},
+                summary="List a user's groups: there are none",
+            ),
+            guarded(
+                "GET",
+                "/v3/groups",
+                self.no_groups,
+                answers={200: answers.Groups},
+                summary="List groups: there are none",
+            ),
             Route(
                 "POST",
                 one + "/password",
                 self.change_password,
                 body=ChangePassword,
                 public=True,
+                answers={204: None, 401: answers.Error, 429: answers.Error, **TAKEN},
                 summary="Change one's password, by the present one",
             ),
         ]
 
     async def listed(self, caller: Caller, call: Call[None]) -> Answer:
-        found = await self.users.listed(caller.context, filter_of(call.query))
+        only = filter_of(call.query)
+        found = await self.users.listed(caller.context, only)
         shown = [documents.user(user, self.root) for user in found]
-        return Answer(body=documents.collection("users", shown, self.root, "users"))
+        links = page_links(self.root, "users", call.query, only, found)
+        return Answer(body=answers.Users(shown, links))
 
     async def show(self, caller: Caller, call: Call[None]) -> Answer:
         return self._answer(await self.users.get(caller.context, call.path["user"]))
@@ -55,7 +114,7 @@ class UserHandlers:
         user = User(
             id="",
             name=given.name,
-            domain_id=known_domain(given.domain_id),
+            domain_id=home_of(caller, given.domain_id),
             enabled=given.enabled,
             description=given.description or "",
             email=given.email or "",
@@ -67,13 +126,13 @@ class UserHandlers:
     async def update(self, caller: Caller, call: Call[UpdateUser]) -> Answer:
         given = call.body.user
         change = UserChange(
-            name=_set(given.name),
+            name=changed(given.name),
             enabled=None if given.enabled is UNSET else given.enabled,
-            description=_set(given.description),
-            email=_set(given.email),
-            default_project_id=_set(given.default_project_id),
+            description=changed(given.description),
+            email=changed(given.email),
+            default_project_id=changed(given.default_project_id),
         )
-        password = _set(given.password)
+        password = changed(given.password)
         user_id = call.path["user"]
         return self._answer(await self.users.update(caller.context, user_id, change, password))
 
@@ -85,20 +144,20 @@ class UserHandlers:
         user_id = call.path["user"]
         found = await self.users.projects(caller.context, user_id)
         shown = [documents.project(project, self.root) for project in found]
-        path = f"users/{user_id}/projects"
-        return Answer(body=documents.collection("projects", shown, self.root, path))
+        links = documents.list_links(self.root, f"users/{user_id}/projects")
+        return Answer(body=answers.Projects(shown, links))
+
+    async def no_groups(self, caller: Caller, call: Call[None]) -> Answer:
+        self.users.check_groups(caller.context, call.path.get("user", ""))
+        path = call.url_path.removeprefix("/v3/")
+        return Answer(body=answers.Groups([], documents.list_links(self.root, path)))
 
     async def change_password(self, call: Call[ChangePassword]) -> Answer:
         given = call.body.user
-        await self.users.change_password(call.path["user"], given.original_password, given.password)
+        await self.users.change_password(
+            call.path["user"], given.original_password, given.password, call.client
+        )
         return Answer(204)
 
     def _answer(self, user: User, status: int = 200) -> Answer:
-        return Answer(status, {"user": documents.user(user, self.root)})
-
-
-def _set(value: str | UnsetType | None) -> str | None:
-    """None for a field that was not sent, "" for null."""
-    if value is UNSET:
-        return None
-    return value or ""
+        return Answer(status, answers.OneUser(documents.user(user, self.root)))

@@ -2,13 +2,14 @@
 """The first users, and the files that say how to sign in as them.
 
 On a fresh data folder there come to be the roles, `admin` with all but the service's role on the
-project `admin`, and the service user on its project.
+project `admin` and with `admin` and `reader` on the system, and the service user on its project.
 
 Invariants:
 1. One process at a time does this, held apart by a lock in the folder of the keys.
 2. The database has a password's hash before a file has the password. Where a file is missing, be it
    deleted or never written for a crash, there is a new password, and the old tokens are void. The
-   service's is made anew too where it does not fit, as after one of both came from a backup.
+   service's is made anew too where it does not fit, as after one of both came from a backup, and
+   where it is not stored as one that was drawn: guesses would slow it down.
 3. A file that says what it should is not touched; a changed address keeps the password.
 """
 
@@ -16,34 +17,26 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from transom.errors import Unavailable
-from transom.identity.app.passwords import Passwords
-from transom.identity.app.writes import Writes
+from transom.identity.app.seeds import Seeds
 from transom.identity.contract import SERVICE_PASSWORD_FILE, SERVICE_PROJECT, SERVICE_USER
 from transom.identity.logic import clouds
-from transom.identity.model import (
-    DEFAULT_DOMAIN,
-    Project,
-    ProjectChange,
-    Reference,
-    Role,
-    User,
-    UserChange,
-)
-from transom.identity.store import grants, projects, users
+from transom.identity.logic.password import is_drawn
+from transom.identity.model import DEFAULT_DOMAIN, Reference
+from transom.identity.store import roles, users
 from transom.runtime.clock import Clock
 from transom.runtime.db.transaction import Transaction
-from transom.runtime.ids import Randomness, new_hex
 from transom.runtime.secrets import new_password, read_private, write_private
 
 log = logging.getLogger(__name__)
 ADMIN = "admin"
 ADMIN_ROLES = ("admin", "member", "reader")
+ADMIN_SYSTEM_ROLES = ("admin", "reader")
 SERVICE_ROLES = ("service",)
 LOCK_WAIT_S = 30.0
 _LOCK_POLL_S = 0.05
@@ -53,10 +46,8 @@ _LOCK_POLL_S = 0.05
 class Bootstrap:
     """`data`: the data folder. `keys`: the private folder inside it."""
 
-    writes: Writes
-    passwords: Passwords
+    seeds: Seeds
     clock: Clock
-    random: Randomness
     data: Path
     keys: Path
     access: clouds.Access
@@ -64,19 +55,21 @@ class Bootstrap:
     async def ensure(self) -> None:
         """Makes what is missing. Raises: ConfigError, Unavailable, and what storage raises."""
         async with _alone(self.keys / "bootstrap.lock", self.clock):
-            fresh = await self.writes.database.read(_is_fresh)
+            fresh = await self.seeds.writes.database.read(_is_fresh)
             text = _read(self.data / "clouds.yaml")
             password = clouds.password_in(text)
             if fresh or not password:
-                password = password or new_password(self.random).reveal()
-                await self._set_admin_password(password)
+                drawn = not password
+                password = password or new_password(self.seeds.random).reveal()
+                await self._set_admin_password(password, drawn=drawn)
             self._write_access(text, password)
             secret = _read(self.keys / SERVICE_PASSWORD_FILE).strip()
             if not fresh and not await self._serves(secret):
                 secret = ""
             if fresh or not secret:
-                secret = secret or new_password(self.random).reveal()
-                await self._seed(SERVICE_USER, SERVICE_PROJECT, SERVICE_ROLES, secret, drawn=True)
+                secret = secret or new_password(self.seeds.random).reveal()
+                names = (SERVICE_USER, SERVICE_PROJECT, SERVICE_ROLES)
+                await self.seeds.sow(*names, secret, drawn=True)
                 write_private(self.keys / SERVICE_PASSWORD_FILE, f"{secret}\n".encode())
 
     async def reset_admin_password(self) -> None:
@@ -86,12 +79,13 @@ class Bootstrap:
         """
         async with _alone(self.keys / "bootstrap.lock", self.clock):
             text = _read(self.data / "clouds.yaml")
-            password = new_password(self.random).reveal()
-            await self._set_admin_password(password)
+            password = new_password(self.seeds.random).reveal()
+            await self._set_admin_password(password, drawn=True)
             self._write_access(text, password)
 
-    async def _set_admin_password(self, password: str) -> None:
-        await self._seed(ADMIN, ADMIN, ADMIN_ROLES, password)
+    async def _set_admin_password(self, password: str, *, drawn: bool) -> None:
+        system = ADMIN_SYSTEM_ROLES
+        await self.seeds.sow(ADMIN, ADMIN, ADMIN_ROLES, password, drawn=drawn, system=system)
         log.info("password of admin set", extra={"file": str(self.data / "clouds.yaml")})
 
     def _write_access(self, text: str, password: str) -> None:
@@ -105,49 +99,15 @@ class Bootstrap:
     async def _serves(self, secret: str) -> bool:
         """Whether it is the service user's password; if an admin has removed that user, yes."""
         who = Reference(name=SERVICE_USER, domain_id=DEFAULT_DOMAIN.id)
-        account = await self.writes.database.read(lambda tx: users.find(tx, who))
-        return account is None or await self.passwords.fits(secret, account.password_hash)
-
-    async def _seed(
-        self,
-        name: str,
-        project: str,
-        roles: Sequence[str],
-        password: str,
-        *,
-        drawn: bool = False,
-    ) -> None:
-        domain_id = DEFAULT_DOMAIN.id
-        user = User(new_hex(self.random), name, domain_id)
-        place = Project(new_hex(self.random), project, domain_id)
-        made = [Role(new_hex(self.random), role) for role in roles]
-        record = await self.passwords.hash(password, drawn=drawn)
-        await self.writes.commit(lambda tx: _ensure(tx, user, record, place, made))
+        account = await self.seeds.writes.database.read(lambda tx: users.find(tx, who))
+        if account is None:
+            return True
+        record = account.password_hash
+        return is_drawn(record) and await self.seeds.passwords.fits(secret, record)
 
 
 async def _is_fresh(tx: Transaction) -> bool:
-    return await grants.role_named(tx, ADMIN_ROLES[0]) is None
-
-
-async def _ensure(
-    tx: Transaction, user: User, record: str, project: Project, roles: Sequence[Role]
-) -> None:
-    """The user with this password, enabled, with these roles on the project; by their names."""
-    found = await projects.find(tx, Reference(name=project.name, domain_id=project.domain_id))
-    if found is None:
-        await projects.insert(tx, project)
-    else:
-        project = await projects.update(tx, found[0].id, ProjectChange(enabled=True))
-    account = await users.find(tx, Reference(name=user.name, domain_id=user.domain_id))
-    if account is None:
-        await users.insert(tx, user, record)
-    else:
-        change = UserChange(enabled=True, password_hash=record)
-        user = await users.update(tx, account.user.id, change)
-    for role in roles:
-        await grants.ensure_role(tx, role)
-        here = await grants.role_named(tx, role.name) or role
-        await grants.add(tx, user.id, project.id, here.id)
+    return await roles.named(tx, ADMIN_ROLES[0]) is None
 
 
 def _read(path: Path) -> str:

@@ -11,12 +11,17 @@ from functools import partial
 from typing import TypeVar
 
 from transom.errors import InternalError, Unavailable
-from transom.identity.logic.password import SALT_BYTES, Cost, fits, hashed, nobody
+from transom.identity.logic.password import (
+    DRAWN_COST_LOG2,
+    SALT_BYTES,
+    Cost,
+    fits,
+    hashed,
+    nobody,
+)
 from transom.runtime.ids import Randomness
 
 T = TypeVar("T")
-DRAWN_COST_LOG2 = 10
-"""For passwords that nobody could find by trying, however fast: those that we drew."""
 THREADS = 2
 WAITING_MAX = 32
 

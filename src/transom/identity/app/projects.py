@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What callers do with projects, and with roles of users on them.
+"""What callers do with projects.
 
 Invariant: who may is decided by the id alone, before anything is looked up.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from transom.errors import NotFound
 from transom.identity.app.writes import Writes
-from transom.identity.model import Filter, Grant, Project, ProjectChange, Role
-from transom.identity.store import grants, projects
+from transom.identity.model import Filter, PlaceChange, Project
+from transom.identity.store import projects
 from transom.runtime.auth.context import Context
 from transom.runtime.auth.rules import Rules
+from transom.runtime.db.transaction import Transaction
 from transom.runtime.ids import Randomness, new_hex
 
 
@@ -27,67 +30,57 @@ class Projects:
         return await self.writes.database.read(lambda tx: projects.listed(tx, only))
 
     async def get(self, context: Context, project_id: str) -> Project:
-        self.rules.enforce("identity:get_project", context, {"target.project.id": project_id})
+        self._enforce("identity:get_project", context, project_id)
         return await self.writes.database.read(lambda tx: projects.get(tx, project_id))
 
     async def create(self, context: Context, project: Project) -> Project:
-        """`project.id` is given here. Raises: Conflict."""
+        """`project.id` is given here. Raises: Conflict; NotFound if the domain is not there."""
         self.rules.enforce("identity:create_project", context)
         made = replace(project, id=new_hex(self.random))
-        await self.writes.commit(lambda tx: projects.insert(tx, made))
-        return made
 
-    async def update(self, context: Context, project_id: str, change: ProjectChange) -> Project:
+        async def insert(tx: Transaction) -> Project:
+            await projects.insert(tx, made)
+            return await projects.get(tx, made.id)
+
+        return await self.writes.commit(insert)
+
+    async def update(self, context: Context, project_id: str, change: PlaceChange) -> Project:
         """Raises: Conflict."""
-        self.rules.enforce("identity:update_project", context, {"target.project.id": project_id})
+        self._enforce("identity:update_project", context, project_id)
         return await self.writes.commit(lambda tx: projects.update(tx, project_id, change))
 
     async def delete(self, context: Context, project_id: str) -> None:
-        self.rules.enforce("identity:delete_project", context, {"target.project.id": project_id})
+        self._enforce("identity:delete_project", context, project_id)
         await self.writes.commit(lambda tx: projects.delete(tx, project_id))
 
+    async def tags(self, context: Context, project_id: str) -> tuple[str, ...]:
+        self._enforce("identity:list_project_tags", context, project_id)
+        found = await self.writes.database.read(lambda tx: projects.get(tx, project_id))
+        return found.tags
 
-@dataclass(frozen=True, slots=True)
-class Grants:
-    """Use cases of roles, and of who has which on what. All raise Forbidden."""
+    async def retag(
+        self, context: Context, project_id: str, change: Callable[[set[str]], set[str]]
+    ) -> tuple[str, ...]:
+        """Sets the tags to what `change` makes of those that there are. Raises: NotFound."""
+        self._enforce("identity:update_project_tags", context, project_id)
 
-    writes: Writes
-    rules: Rules
+        async def verb(tx: Transaction) -> Project:
+            present = set((await projects.get(tx, project_id)).tags)
+            tags = tuple(sorted(change(present)))
+            return await projects.update(tx, project_id, PlaceChange(tags=tags))
 
-    async def roles(self, context: Context) -> list[Role]:
-        self.rules.enforce("identity:list_roles", context)
-        return await self.writes.database.read(grants.roles)
+        return (await self.writes.commit(verb)).tags
 
-    async def role(self, context: Context, role_id: str) -> Role:
-        """Raises: NotFound."""
-        self.rules.enforce("identity:get_role", context)
-        return await self.writes.database.read(lambda tx: grants.role(tx, role_id))
+    def _enforce(self, rule: str, context: Context, project_id: str) -> None:
+        self.rules.enforce(rule, context, {"target.project.id": project_id})
 
-    async def of(self, context: Context, user_id: str, project_id: str) -> list[Role]:
-        self.rules.enforce("identity:list_grants", context)
-        return await self.writes.database.read(lambda tx: grants.of(tx, user_id, project_id))
 
-    async def has(self, context: Context, user_id: str, project_id: str, role_id: str) -> bool:
-        self.rules.enforce("identity:check_grant", context)
-        return await self.writes.database.read(
-            lambda tx: grants.has(tx, user_id, project_id, role_id)
-        )
+def without(tag: str) -> Callable[[set[str]], set[str]]:
+    """A change that takes one tag away. Raises: NotFound if it is not there."""
 
-    async def add(self, context: Context, user_id: str, project_id: str, role_id: str) -> None:
-        """Idempotent. Raises: NotFound."""
-        self.rules.enforce("identity:create_grant", context)
-        await self.writes.commit(lambda tx: grants.add(tx, user_id, project_id, role_id))
+    def change(present: set[str]) -> set[str]:
+        if tag not in present:
+            raise NotFound(f"The project has no tag {tag}.")
+        return present - {tag}
 
-    async def remove(self, context: Context, user_id: str, project_id: str, role_id: str) -> None:
-        """Raises: NotFound."""
-        self.rules.enforce("identity:revoke_grant", context)
-        await self.writes.commit(lambda tx: grants.remove(tx, user_id, project_id, role_id))
-
-    async def assigned(
-        self, context: Context, *, user_id: str, project_id: str, role_id: str
-    ) -> list[Grant]:
-        """Empty ids ask for all."""
-        self.rules.enforce("identity:list_role_assignments", context)
-        return await self.writes.database.read(
-            lambda tx: grants.assigned(tx, user_id=user_id, project_id=project_id, role_id=role_id)
-        )
+    return change

@@ -38,7 +38,7 @@ class Users:
     async def create(self, context: Context, user: User, password: str | None) -> User:
         """`user.id` is given here. Without a password nobody can sign in as the user.
 
-        Raises: Conflict.
+        Raises: Conflict; NotFound if the domain is not there.
         """
         self.rules.enforce("identity:create_user", context)
         record = await self._record(password)
@@ -60,12 +60,14 @@ class Users:
         self._enforce("identity:delete_user", context, user_id)
         await self.writes.commit(lambda tx: users.delete(tx, user_id))
 
-    async def change_password(self, user_id: str, original: str, password: str) -> None:
-        """Whoever knows the password may change it.
+    async def change_password(
+        self, user_id: str, original: str, password: str, client: str
+    ) -> None:
+        """Whoever knows the password may change it. `client`: the caller's address.
 
         Raises: Unauthorized, TooManyGuesses; Conflict if somebody else changed it meanwhile.
         """
-        account = await self.credentials.proved(Reference(id=user_id), original)
+        account = await self.credentials.proved(Reference(id=user_id), original, client)
         change = UserChange(password_hash=await self.passwords.hash(password))
         await self.writes.commit(
             lambda tx: users.update(tx, user_id, change, if_epoch=account.epoch)
@@ -75,6 +77,10 @@ class Users:
         """The enabled ones on which the user has a role."""
         self._enforce("identity:list_user_projects", context, user_id)
         return await self.writes.database.read(lambda tx: projects.of_user(tx, user_id))
+
+    def check_groups(self, context: Context, user_id: str) -> None:
+        """Whether the caller may list the groups, of which there are none."""
+        self._enforce("identity:list_groups", context, user_id)
 
     async def _record(self, password: str | None) -> str | None:
         return None if password is None else await self.passwords.hash(password)

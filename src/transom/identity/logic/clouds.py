@@ -17,13 +17,17 @@ CLOUD = "transom"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How somebody reaches this cloud. User and project lie in the domain `domain_id`."""
+    """How somebody reaches this cloud. User and project lie in the domain `domain_id`.
+
+    `ca_file`: what has to be trusted for https; empty: what the system trusts.
+    """
 
     auth_url: str
     username: str
     project_name: str
     domain_id: str
     region: str
+    ca_file: str = ""
 
 
 def merged(text: str, access: Access, password: str) -> str:
@@ -60,6 +64,7 @@ def openrc(access: Access, password: str) -> str:
         "OS_REGION_NAME": access.region,
         "OS_INTERFACE": "public",
         "OS_IDENTITY_API_VERSION": "3",
+        **({"OS_CACERT": access.ca_file} if access.ca_file else {}),
     }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
@@ -77,6 +82,7 @@ def _entry(access: Access, password: str) -> dict[str, Any]:
         "region_name": access.region,
         "interface": "public",
         "identity_api_version": "3",
+        **({"cacert": access.ca_file} if access.ca_file else {}),
     }
 
 

@@ -4,7 +4,7 @@
 Invariant: checking takes the time of the parameters in the record, whether the password is right
 or not; `nobody` is a record of the same cost that no password fits.
 
-Both functions compute for long (100 ms) and hold no lock of the interpreter meanwhile.
+`hashed` and `fits` compute for long (100 ms) and hold no lock of the interpreter meanwhile.
 Source: RFC 7914.
 """
 
@@ -14,6 +14,9 @@ import hmac
 from dataclasses import dataclass
 
 SALT_BYTES = 16
+DRAWN_COST_LOG2 = 9
+"""For passwords that nobody could find by trying, however fast: those that we drew. No other
+record has it, so it says that the password is such a one."""
 _HASH_BYTES = 32
 _MEMORY_SPARE_BYTES = 1 << 20
 
@@ -43,6 +46,11 @@ def fits(password: str, record: str) -> bool:
         raise ValueError(f"unknown scheme {name!r}")
     derived = _derived(password, base64.b64decode(salt), Cost(int(log2_n), int(r), int(p)))
     return hmac.compare_digest(derived, base64.b64decode(expected))
+
+
+def is_drawn(record: str) -> bool:
+    """Whether the password was drawn by us. Raises: ValueError for what is no record."""
+    return int(record.split("$")[1]) == DRAWN_COST_LOG2
 
 
 def nobody(cost: Cost) -> str:

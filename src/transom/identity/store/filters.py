@@ -1,16 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a filter of users or projects to the text of a condition and its parameters."""
+"""From a filter of a list to its rows.
 
+What is filtered has the columns id and name, and comes in the order of name and id.
+"""
+
+from collections.abc import Sequence
+
+from transom.errors import BadRequest
 from transom.identity.model import Filter
+from transom.runtime.db.transaction import Row, Transaction
+
+_TAGGED = "id in (select project_id from project_tags where tag = ?)"
 
 
-def conditions(only: Filter) -> tuple[str, list[object]]:
-    """The condition holds for every row if nothing is asked for."""
-    wanted: dict[str, object] = {}
+def _conditions(only: Filter, table: str) -> tuple[str, list[object]]:
+    """The condition, and the limit after it, for `table`; every row fits if nothing is asked."""
+    wanted: list[tuple[str, Sequence[object]]] = []
     if only.name is not None:
-        wanted["name = ?"] = only.name
+        wanted.append(("name = ?", (only.name,)))
     if only.enabled is not None:
-        wanted["enabled = ?"] = int(only.enabled)
+        wanted.append(("enabled = ?", (int(only.enabled),)))
     if only.domain_id is not None:
-        wanted["domain_id = ?"] = only.domain_id
-    return " and ".join(wanted) or "1 = 1", list(wanted.values())
+        wanted.append(("domain_id = ?", (only.domain_id,)))
+    wanted += _tags(only)
+    if only.marker is not None:
+        after = f"(name, id) > (select name, id from {table} where id = ?)"
+        wanted.append((after, (only.marker,)))
+    text = " and ".join(condition for condition, _ in wanted) or "1 = 1"
+    return text, [value for _, values in wanted for value in values]
+
+
+async def fetched(tx: Transaction, statement: str, only: Filter, table: str) -> list[Row]:
+    """The rows of a statement with places for the condition and the ending.
+
+    Raises: BadRequest for a marker that is not there.
+    """
+    where, parameters = _conditions(only, table)
+    rows = await tx.fetch(statement.format(where, _ending(only)), parameters)
+    if not rows and only.marker is not None:
+        there = f"select 1 from {table} where id = ?"
+        if await tx.fetch_one(there, (only.marker,)) is None:
+            raise BadRequest(f"marker: there is no {only.marker!r}; begin without a marker.")
+    return rows
+
+
+def _ending(only: Filter) -> str:
+    """The order, and the limit if there is one."""
+    limit = "" if only.limit is None else f" limit {only.limit:d}"
+    return f"order by name, id{limit}"
+
+
+def _tags(only: Filter) -> list[tuple[str, Sequence[object]]]:
+    wanted: list[tuple[str, Sequence[object]]] = []
+    for joint, negated, tags in (
+        (" and ", "", only.tags),
+        (" or ", "", only.tags_any),
+        (" and ", "not ", only.not_tags),
+        (" or ", "not ", only.not_tags_any),
+    ):
+        if tags:
+            wanted.append((f"{negated}({joint.join([_TAGGED] * len(tags))})", tags))
+    return wanted

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from transom.errors import Conflict, NotFound
 from transom.identity.contract import SOURCE, USERS
 from transom.identity.model import Account, Filter, Reference, User, UserChange
-from transom.identity.store.filters import conditions
+from transom.identity.store import application_credentials, grants
+from transom.identity.store.filters import fetched
 from transom.node.feed import point
 from transom.runtime.db.transaction import Row, Transaction
 
 _COLUMNS = "id, name, domain_id, enabled, description, email, default_project_id"
 _BY_ID = f"select {_COLUMNS}, password_hash, epoch from users where id = ?"
 _BY_NAME = f"select {_COLUMNS}, password_hash, epoch from users where domain_id = ? and name = ?"
-_LIST = f"select {_COLUMNS} from users where {{}} order by name, id"
+_BY_NAMES = f"""
+select {_COLUMNS}, password_hash, epoch from users
+where domain_id = (select id from domains where name = ?) and name = ?
+"""
+_LIST = f"select {_COLUMNS} from users where {{}} {{}}"
 _INSERT = f"""
-insert into users ({_COLUMNS}, password_hash, epoch) values (?, ?, ?, ?, ?, ?, ?, ?, 1)
+insert into users ({_COLUMNS}, password_hash, epoch)
+select ?, ?, id, ?, ?, ?, ?, ?, 1 from domains where id = ?
 on conflict (domain_id, name) do nothing
 """
 _UPDATE = """
@@ -27,8 +33,9 @@ update users set
   default_project_id = coalesce(?, default_project_id),
   password_hash = coalesce(?, password_hash),
   epoch = epoch + ?
-where id = ? and (? is null or epoch = ?)
+where id = ? and (cast(? as bigint) is null or epoch = ?)
 """
+_DOMAIN = "select 1 from domains where id = ?"
 _DELETE = "delete from users where id = ?"
 _DELETE_GRANTS = "delete from grants where user_id = ?"
 
@@ -36,8 +43,10 @@ _DELETE_GRANTS = "delete from grants where user_id = ?"
 async def find(tx: Transaction, reference: Reference) -> Account | None:
     if reference.id:
         row = await tx.fetch_one(_BY_ID, (reference.id,))
-    else:
+    elif reference.domain_id:
         row = await tx.fetch_one(_BY_NAME, (reference.domain_id, reference.name))
+    else:
+        row = await tx.fetch_one(_BY_NAMES, (reference.domain_name, reference.name))
     return None if row is None else account_of(row)
 
 
@@ -51,17 +60,18 @@ async def get(tx: Transaction, user_id: str) -> User:
 
 async def listed(tx: Transaction, only: Filter) -> list[User]:
     """By name."""
-    where, parameters = conditions(only)
-    return [_user(row) for row in await tx.fetch(_LIST.format(where), parameters)]
+    return [_user(row) for row in await fetched(tx, _LIST, only, "users")]
 
 
 async def insert(tx: Transaction, user: User, password_hash: str) -> None:
-    """Raises: Conflict if the name is taken."""
+    """Raises: NotFound if the domain is not there; Conflict if the name is taken."""
     values = (
-        *(user.id, user.name, user.domain_id, int(user.enabled), user.description, user.email),
-        *(user.default_project_id, password_hash),
+        *(user.id, user.name, int(user.enabled), user.description, user.email),
+        *(user.default_project_id, password_hash, user.domain_id),
     )
     if not await tx.execute(_INSERT, values):
+        if await tx.fetch_one(_DOMAIN, (user.domain_id,)) is None:
+            raise NotFound(f"Could not find domain: {user.domain_id}.")
         raise _taken()
     await point(tx, SOURCE, USERS.name, (user.id,))
 
@@ -82,15 +92,19 @@ async def update(
     if not await _update(tx, values):
         await get(tx, user_id)
         raise Conflict("The user has changed meanwhile; try again.")
+    if change.enabled is False:
+        await application_credentials.delete_of_user(tx, user_id)
     await point(tx, SOURCE, USERS.name, (user_id,))
     return await get(tx, user_id)
 
 
 async def delete(tx: Transaction, user_id: str) -> None:
-    """With all their grants. Raises: NotFound."""
+    """With all their grants and application credentials. Raises: NotFound."""
     if not await tx.execute(_DELETE, (user_id,)):
         raise _absent(user_id)
     await tx.execute(_DELETE_GRANTS, (user_id,))
+    await grants.delete_of_user(tx, user_id)
+    await application_credentials.delete_of_user(tx, user_id)
     await point(tx, SOURCE, USERS.name, (user_id,))
 
 

@@ -3,6 +3,7 @@
 
 from transom.queue.api import query, wire
 from transom.queue.api.messages import shown_messages
+from transom.queue.api.parameters import CLAIM, IN_QUEUE, Bounded
 from transom.queue.api.refusals import served
 from transom.queue.app import QueueApp
 from transom.queue.model import ClaimId, ClientId, claim_text
@@ -12,29 +13,58 @@ from transom.runtime.http.route import Answer, Call, Route
 class ClaimHandlers:
     """One method a route."""
 
-    def __init__(self, app: QueueApp) -> None:
+    def __init__(self, app: QueueApp, bounded: Bounded) -> None:
         self._app = app
+        self._bounded = bounded
 
     def routes(self) -> list[Route]:
         every, one = "/v2/queues/{queue}/claims", "/v2/queues/{queue}/claims/{claim}"
+        of_one = (*IN_QUEUE, CLAIM)
         return [
             Route(
                 "POST",
                 every,
                 served(self.create),
+                repeatable=True,
                 body=wire.ClaimTerms,
                 body_optional=True,
+                parameters=self._bounded.claiming(),
                 answers={201: wire.Messages, 204: None},
+                summary="Claim the first messages that wait; 204 if none do",
             ),
-            Route("GET", one, served(self.get), answers={200: wire.ShownClaim}),
-            Route("PATCH", one, served(self.renew), body=wire.ClaimTerms, answers={204: None}),
-            Route("DELETE", one, served(self.release), answers={204: None}),
+            Route(
+                "GET",
+                one,
+                served(self.get),
+                parameters=of_one,
+                answers={200: wire.ShownClaim},
+                summary="Show a claim and its messages",
+            ),
+            Route(
+                "PATCH",
+                one,
+                served(self.renew),
+                body=wire.ClaimTerms,
+                parameters=of_one,
+                answers={204: None},
+                summary="Renew a claim",
+            ),
+            Route(
+                "DELETE",
+                one,
+                served(self.release),
+                parameters=of_one,
+                answers={204: None},
+                summary="Give a claim up: its messages are free",
+            ),
         ]
 
     async def create(self, call: Call[wire.ClaimTerms | None], client: ClientId) -> Answer:
         name, terms = call.path["queue"], call.body or wire.ClaimTerms()
         limit = query.number(call.query, "limit")
-        claim = await self._app.claim(call.context, name, terms.ttl, terms.grace, limit)
+        claim = await self._app.claim(
+            call.context, name, terms.ttl, terms.grace, limit, call.repeat
+        )
         if claim is None:
             return Answer(204)
         body = wire.Messages(shown_messages(name, claim.messages))

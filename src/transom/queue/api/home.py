@@ -10,9 +10,10 @@ Source: draft-nottingham-json-home-03; Zaqar API v2, "API versions", "Ping".
 from collections.abc import Sequence
 from typing import Any
 
+from transom.queue.api import wire
 from transom.queue.app import QueueApp
 from transom.runtime.http.route import Answer, Call, Route
-from transom.runtime.http.versions import ApiVersion, version_document, versions_answer
+from transom.runtime.http.versions import ApiVersion, Versions, version_document, versions_answer
 
 HOME_TYPE = "application/json-home"
 JSON = "application/json"
@@ -83,16 +84,31 @@ class HomeHandlers:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "", self.versions, public=True, answers={300: dict[str, Any]}),
+            Route(
+                "GET",
+                "",
+                self.versions,
+                public=True,
+                answers={300: Versions},
+                summary="List versions",
+            ),
             Route(
                 "GET",
                 "/v2",
                 self.home,
                 public=True,
                 answer_types=(JSON, HOME_TYPE),
-                answers={200: dict[str, Any]},
+                answers={200: wire.Home},
+                summary="Show the home document",
             ),
-            Route("GET", "/v2/ping", self.ping, public=True, answers={204: None, 503: None}),
+            Route(
+                "GET",
+                "/v2/ping",
+                self.ping,
+                public=True,
+                answers={204: None},
+                summary="Whether the queues can be read",
+            ),
         ]
 
     async def versions(self, call: Call[None]) -> Answer:

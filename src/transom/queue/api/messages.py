@@ -7,6 +7,7 @@ from msgspec import UNSET, Raw
 
 from transom.errors import BadRequest
 from transom.queue.api import query, wire
+from transom.queue.api.parameters import CLAIM_NAMED, IN_QUEUE, MESSAGE, Bounded
 from transom.queue.api.refusals import InvalidBody, served
 from transom.queue.app import QueueApp
 from transom.queue.model import (
@@ -29,8 +30,9 @@ IDS_IN_LOCATION = 100
 class MessageHandlers:
     """One method a route."""
 
-    def __init__(self, app: QueueApp, body_bytes_max: int) -> None:
+    def __init__(self, app: QueueApp, bounded: Bounded, body_bytes_max: int) -> None:
         self._app = app
+        self._bounded = bounded
         self._body_bytes_max = body_bytes_max
 
     def routes(self) -> list[Route]:
@@ -40,14 +42,45 @@ class MessageHandlers:
                 "POST",
                 every,
                 served(self.post),
+                repeatable=True,
                 body=wire.PostMessages,
                 body_bytes_max=self._body_bytes_max,
+                parameters=IN_QUEUE,
                 answers={201: wire.Posted},
+                summary="Post messages; the queue comes to be if it is not there",
             ),
-            Route("GET", every, served(self.page), answers={200: wire.MessagePage}),
-            Route("DELETE", every, served(self.delete_many), answers={204: None, 200: wire.Popped}),
-            Route("GET", one, served(self.get), answers={200: wire.ShownMessage}),
-            Route("DELETE", one, served(self.delete), answers={204: None, 403: wire.Refusal}),
+            Route(
+                "GET",
+                every,
+                served(self.page),
+                parameters=self._bounded.message_page(),
+                answers={200: wire.MessagePage},
+                summary="List messages",
+            ),
+            Route(
+                "DELETE",
+                every,
+                served(self.delete_many),
+                parameters=self._bounded.deletion(),
+                answers={200: wire.Popped, 204: None},
+                summary="Delete messages by their ids, or pop the first ones",
+            ),
+            Route(
+                "GET",
+                one,
+                served(self.get),
+                parameters=(*IN_QUEUE, MESSAGE),
+                answers={200: wire.ShownMessage},
+                summary="Show a message",
+            ),
+            Route(
+                "DELETE",
+                one,
+                served(self.delete),
+                parameters=(*IN_QUEUE, MESSAGE, CLAIM_NAMED),
+                answers={204: None},
+                summary="Delete a message; what a live claim holds needs that claim",
+            ),
         ]
 
     async def post(self, call: Call[wire.PostMessages], client: ClientId) -> Answer:
@@ -56,7 +89,7 @@ class MessageHandlers:
         announced = call.headers.get("content-length", "0")
         # A chunked request announces no length; then the bodies count.
         size_bytes = max(int(announced), sum(len(message.body) for message in new))
-        ids = await self._app.post(call.context, name, client, new, size_bytes)
+        ids = await self._app.post(call.context, name, client, new, size_bytes, call.repeat)
         base = f"/v2/queues/{name}/messages"
         texts = [str(message_id) for message_id in ids]
         # A header of more ids than this is longer than many clients and proxies take.
@@ -69,7 +102,7 @@ class MessageHandlers:
         ids = query.parts(given, "ids")
         if ids:
             messages = await self._app.get_messages(call.context, name, ids)
-            return Answer(200, wire.Messages(shown_messages(name, messages)))
+            return Answer(200, wire.MessagePage(shown_messages(name, messages)))
         wanted = MessageFilter(
             include_claimed=query.flag(given, "include_claimed"),
             include_delayed=query.flag(given, "include_delayed"),

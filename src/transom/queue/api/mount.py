@@ -4,6 +4,7 @@
 from transom.queue.api.claims import ClaimHandlers
 from transom.queue.api.home import HomeHandlers
 from transom.queue.api.messages import MessageHandlers
+from transom.queue.api.parameters import Bounded
 from transom.queue.api.queues import QueueHandlers
 from transom.queue.api.refusals import error_shape
 from transom.queue.app import QueueApp
@@ -19,10 +20,13 @@ larger one is refused unread (413)."""
 
 
 def mount(app: QueueApp, config: QueueConfig, prefix: str = PREFIX) -> Mount:
+    bounded = Bounded(config)
+    of_metadata = READ_TIMES_LIMIT * config.max_queue_metadata_bytes
+    of_messages = READ_TIMES_LIMIT * config.max_messages_post_bytes
     routes = [
         *HomeHandlers(app, prefix).routes(),
-        *QueueHandlers(app, READ_TIMES_LIMIT * config.max_queue_metadata_bytes).routes(),
-        *MessageHandlers(app, READ_TIMES_LIMIT * config.max_messages_post_bytes).routes(),
-        *ClaimHandlers(app).routes(),
+        *QueueHandlers(app, bounded, of_metadata).routes(),
+        *MessageHandlers(app, bounded, of_messages).routes(),
+        *ClaimHandlers(app, bounded).routes(),
     ]
     return Mount(prefix, routes, error_shape)

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from transom.errors import BadRequest
 from transom.queue.api import query, wire
+from transom.queue.api.parameters import IN_QUEUE, Bounded
 from transom.queue.api.refusals import served
 from transom.queue.app import QueueApp
 from transom.queue.logic.selection import QueueFilter
@@ -21,43 +22,93 @@ OWN_PARAMETERS = frozenset({"marker", "limit", "detailed", "name", "with_count"}
 class QueueHandlers:
     """One method a route."""
 
-    def __init__(self, app: QueueApp, body_bytes_max: int) -> None:
+    def __init__(self, app: QueueApp, bounded: Bounded, body_bytes_max: int) -> None:
         self._app = app
+        self._bounded = bounded
         self._body_bytes_max = body_bytes_max
 
     def routes(self) -> list[Route]:
+        page = Route(
+            "GET",
+            "/v2/queues",
+            served(self.page),
+            parameters=self._bounded.queue_page(),
+            answers={200: wire.QueuePage},
+            summary="List queues by name",
+        )
         one = "/v2/queues/{queue}"
+        return [page, *self._reading(one), *self._writing(one)]
+
+    def _reading(self, one: str) -> list[Route]:
         return [
-            Route("GET", "/v2/queues", served(self.page), answers={200: wire.QueuePage}),
-            Route("GET", one, served(self.show), answers={200: wire.METADATA}),
-            Route("HEAD", one, served(self.exists), answers={204: None, 404: wire.Refusal}),
+            Route(
+                "GET",
+                one,
+                served(self.show),
+                parameters=IN_QUEUE,
+                answers={200: wire.Metadata},
+                summary="Show a queue's metadata; all are defaults if it is not there",
+            ),
+            Route(
+                "HEAD",
+                one,
+                served(self.exists),
+                parameters=IN_QUEUE,
+                answers={204: None},
+                summary="Whether a queue is there",
+            ),
+            Route(
+                "GET",
+                one + "/stats",
+                served(self.stats),
+                parameters=IN_QUEUE,
+                answers={200: wire.ShownStats},
+                summary="Count what a queue holds",
+            ),
+        ]
+
+    def _writing(self, one: str) -> list[Route]:
+        return [
             Route(
                 "PUT",
                 one,
                 served(self.create),
-                body=wire.METADATA,
+                repeatable=True,
+                body=wire.Metadata,
                 body_optional=True,
                 body_bytes_max=self._body_bytes_max,
+                parameters=IN_QUEUE,
                 answers={201: None, 204: None},
+                summary="Make a queue; 204 if it was there, with its metadata as they were",
             ),
             Route(
                 "PATCH",
                 one,
                 served(self.update),
-                body=list[wire.Change],
+                body=wire.Changes,
                 body_types=(wire.PATCH_TYPE,),
                 body_bytes_max=self._body_bytes_max,
-                answers={200: wire.METADATA, 404: wire.Refusal, 409: wire.Refusal},
+                parameters=IN_QUEUE,
+                answers={200: wire.Metadata, 409: wire.Refusal},
+                summary="Change a queue's metadata; all changes are made or none",
             ),
-            Route("DELETE", one, served(self.delete), answers={204: None}),
-            Route("GET", one + "/stats", served(self.stats), answers={200: wire.ShownStats}),
+            Route(
+                "DELETE",
+                one,
+                served(self.delete),
+                parameters=IN_QUEUE,
+                answers={204: None},
+                summary="Delete a queue and what it holds",
+            ),
             Route(
                 "POST",
                 one + "/purge",
                 served(self.purge),
                 body=wire.PurgeQueue,
                 body_optional=True,
+                parameters=IN_QUEUE,
                 answers={204: None},
+                summary="Remove what a queue holds",
             ),
         ]
 
@@ -96,7 +147,7 @@ class QueueHandlers:
 
     async def create(self, call: Call[dict[str, Any] | None], client: ClientId) -> Answer:
         name = call.path["queue"]
-        created = await self._app.create_queue(call.context, name, call.body or {})
+        created = await self._app.create_queue(call.context, name, call.body or {}, call.repeat)
         return Answer(201 if created else 204, headers={"location": f"/v2/queues/{name}"})
 
     async def update(self, call: Call[list[wire.Change]], client: ClientId) -> Answer:

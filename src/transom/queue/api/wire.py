@@ -4,12 +4,29 @@
 Invariant: `body` of a message is `Raw` both ways: the bytes between its delimiters, untouched.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-METADATA = dict[str, Any]
+from transom.queue.logic.attributes import LEAST_TTL_S
+from transom.runtime.http.versions import Version
+
+_RESERVED = {
+    "_max_messages_post_size": {"type": ["integer", "null"], "minimum": 1},
+    "_default_message_ttl": {"type": ["integer", "null"], "minimum": LEAST_TTL_S},
+    "_default_message_delay": {"type": ["integer", "null"], "minimum": 0},
+    "_dead_letter_queue": {"type": ["string", "null"]},
+    "_dead_letter_queue_messages_ttl": {"type": ["integer", "null"], "minimum": LEAST_TTL_S},
+    "_max_claim_count": {"type": ["integer", "null"], "minimum": 1},
+    "_enable_encrypt_messages": {"type": ["boolean", "null"], "const": False},
+}
+Metadata = Annotated[dict[str, Any], Meta(extra_json_schema={"properties": _RESERVED})]
+"""Free keys beside the reserved ones, which have to be in bounds."""
+Ttl = Annotated[int, Meta(extra_json_schema={"minimum": LEAST_TTL_S})]
+"""The configuration bounds it above. What is out of bounds is told with Zaqar's title, so it is
+not the decoder's to refuse."""
+Delay = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
 
 
@@ -17,8 +34,8 @@ class NewMessage(Struct):
     """A message to post; without `ttl` or `delay` the queue's defaults hold."""
 
     body: Raw
-    ttl: int | UnsetType = UNSET
-    delay: int | UnsetType = UNSET
+    ttl: Ttl | UnsetType = UNSET
+    delay: Delay | UnsetType = UNSET
 
 
 class PostMessages(Struct):
@@ -28,8 +45,8 @@ class PostMessages(Struct):
 class ClaimTerms(Struct):
     """What absent or null says is the server's default (python-zaqarclient sends nulls)."""
 
-    ttl: int | None = None
-    grace: int | None = None
+    ttl: Ttl | None = None
+    grace: Ttl | None = None
 
 
 class PurgeQueue(Struct):
@@ -39,11 +56,14 @@ class PurgeQueue(Struct):
 
 
 class Change(Struct):
-    """One step of a patch: `path` is /metadata/KEY."""
+    """One step of a patch. `value` is needed by `add` and `replace`."""
 
-    op: str
-    path: str
+    op: Annotated[str, Meta(extra_json_schema={"enum": ["add", "replace", "remove"]})]
+    path: Annotated[str, Meta(extra_json_schema={"pattern": "^/metadata/[^/~]+$"})]
     value: Any = UNSET
+
+
+Changes = Annotated[list[Change], Meta(extra_json_schema={"minItems": 1})]
 
 
 class Link(Struct):
@@ -67,9 +87,11 @@ class Messages(Struct):
     messages: list[ShownMessage]
 
 
-class MessagePage(Struct):
+class MessagePage(Struct, omit_defaults=True):
+    """Messages that were asked for by their ids have no `links`."""
+
     messages: list[ShownMessage]
-    links: list[Link]
+    links: list[Link] | UnsetType = UNSET
 
 
 class PoppedMessage(Struct):
@@ -95,7 +117,7 @@ class ShownClaim(Struct):
 class ShownQueue(Struct, omit_defaults=True):
     name: str
     href: str
-    metadata: METADATA | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
 
 
 class QueuePage(Struct, omit_defaults=True):
@@ -124,6 +146,13 @@ class ShownCounts(Struct, omit_defaults=True):
 
 class ShownStats(Struct):
     messages: ShownCounts
+
+
+class Home(TypedDict):
+    """A json-home document, and the version that SDKs look for here."""
+
+    resources: dict[str, Any]
+    version: Version
 
 
 class Refusal(Struct):

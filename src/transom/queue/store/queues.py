@@ -10,11 +10,11 @@ from transom.queue.model import ContentId, Place, QueueNotFound
 from transom.queue.store.rows import CONTENT
 from transom.runtime.db.transaction import Transaction
 
-FIRST_SEQUENCE = 1
-
 NEW_CONTENT = "update counter set value = value + 1 where name = 'content' returning value"
 
-FLOOR = "select next_sequence from project where project_id = ?"
+FLOOR = """
+select coalesce(max(next_sequence), 1) from project where project_id in (?, '')
+"""
 
 INSERT = """
 insert into queue (project_id, name, content_id, metadata, created_ms, next_sequence, total)
@@ -68,7 +68,7 @@ async def create(tx: Transaction, now_ms: int, place: Place, metadata: str) -> b
             await _new_content(tx),
             metadata,
             now_ms,
-            FIRST_SEQUENCE if floor is None else floor[0],
+            1 if floor is None else floor[0],
         ),
     )
     if touched:

@@ -6,6 +6,7 @@ Nothing depends on it but space, and the speed of a claim after very many have e
 
 from collections import Counter
 
+from transom.node import once
 from transom.queue.store.claims import RELEASE_HELD
 from transom.runtime.db.transaction import Transaction
 
@@ -42,11 +43,12 @@ MOST_OF_A_CLAIM = 50
 
 
 async def step(tx: Transaction, now_ms: int, batch: int) -> bool:
-    """One transaction's worth of all three; True if there may be more."""
+    """One transaction's worth of all of them; True if there may be more."""
     more = [
         await end_claims(tx, now_ms, max(1, batch // MOST_OF_A_CLAIM)),
         await remove_expired(tx, now_ms, batch),
         await remove_forsaken(tx, batch),
+        await once.forget(tx, now_ms, batch),
     ]
     return any(more)
 

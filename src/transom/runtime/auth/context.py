@@ -12,7 +12,9 @@ class Context(msgspec.Struct, frozen=True):
     """The caller of one request. Made only from a validated token (or by a service for itself).
 
     `project_id` is empty for an unscoped token; roles are lower-case names; `expires_ms` is the
-    token's end, in milliseconds since 1970.
+    token's end, in milliseconds since 1970. `is_admin_project`: what Keystone says of the token's
+    project; true wherever it says nothing. `credential_id`: of the application credential that the
+    token was got by, or empty.
     """
 
     request_id: str
@@ -26,3 +28,5 @@ class Context(msgspec.Struct, frozen=True):
     system: bool = False
     roles: frozenset[str] = frozenset()
     expires_ms: int = 0
+    is_admin_project: bool = True
+    credential_id: str = ""

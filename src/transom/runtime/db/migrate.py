@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbered migrations: `NNNN_before_<name>.sql`, `NNNN_after_<name>.sql`, one room of them a part.
 
+They are written for SQLite. PostgreSQL takes the same file with its types translated, or, where
+that is not enough, the file of the same name that ends with `.postgres.sql`.
+
 *Before* files add what the new programs need and the old ones do not mind; they are applied while
 old processes run. *After* files take away what only the old ones needed; they are applied when
 no process has the file open. A new file gets everything at once.
@@ -24,8 +27,9 @@ from transom.runtime.db.connection import cannot_open, check_header, connect_wri
 from transom.runtime.db.lock import FileLock
 
 UPGRADE_BUSY_MS = 30_000
+POSTGRES = ".postgres.sql"
 _FILE_NAME = re.compile(r"(\d{4})_(before|after)_([a-z0-9_]+)\.sql")
-_CREATE = """
+CREATE_VERSIONS = """
 create table if not exists schema_version (
   room text not null,
   number integer not null,
@@ -62,6 +66,8 @@ class Migrations:
     def files(self) -> list[Migration]:
         found: dict[int, Migration] = {}
         for path in sorted(self.folder.glob("*.sql")):
+            if path.name.endswith(POSTGRES) and _base_of(path).exists():
+                continue
             parts = _FILE_NAME.fullmatch(path.name)
             if parts is None or int(parts[1]) in found:
                 raise InternalError(
@@ -74,11 +80,9 @@ class Migrations:
 
 def check(path: Path, connection: sqlite3.Connection, rooms: Sequence[Migrations]) -> None:
     """Raises: ConfigError if the database is newer, older, or not one of ours."""
-    missing = [migration for migration in _missing(path, connection, rooms) if not migration.after]
-    if missing:
-        raise ConfigError(
-            f"{path}: made by an older Transom (lacks {missing[0].name}); run: transom db upgrade"
-        )
+    lacking = missing(str(path), _applied(path, connection), rooms)
+    if any(not migration.after for migration in lacking):
+        raise older(str(path), lacking)
 
 
 def upgrade(path: Path, rooms: Sequence[Migrations], *, clock: Clock) -> list[str]:
@@ -100,7 +104,7 @@ def upgrade(path: Path, rooms: Sequence[Migrations], *, clock: Clock) -> list[st
         try:
             return [
                 migration.name
-                for migration in _missing(path, connection, rooms)
+                for migration in missing(str(path), _applied(path, connection), rooms)
                 if (lock is not None or not migration.after) and apply(connection, migration, clock)
             ]
         finally:
@@ -116,7 +120,7 @@ def create_schema(
     connection: sqlite3.Connection, rooms: Sequence[Migrations], clock: Clock
 ) -> None:
     """Applies everything to a new database."""
-    connection.execute(_CREATE)
+    connection.execute(CREATE_VERSIONS)
     for room in rooms:
         for migration in room.files():
             apply(connection, migration, clock)
@@ -159,21 +163,34 @@ def statements(script: str) -> Iterator[str]:
         raise InternalError(detail=f"a statement without its semicolon: {gathered[:80]!r}")
 
 
-def _missing(
-    path: Path, connection: sqlite3.Connection, rooms: Sequence[Migrations]
+def missing(
+    where: str, applied: set[tuple[str, int]], rooms: Sequence[Migrations]
 ) -> list[Migration]:
-    if connection.execute(_EXISTS).fetchone() is None:
-        raise ConfigError(f"{path}: not a database of Transom; move it away")
-    applied = {
-        (str(room), int(number))
-        for room, number in connection.execute("select room, number from schema_version")
-    }
+    """What the database lacks, in order. Raises: ConfigError if it is newer."""
     known = [migration for room in rooms for migration in room.files()]
     unknown = applied - {(migration.room, migration.number) for migration in known}
     if unknown:
         room, number = min(unknown)
         raise ConfigError(
-            f"{path}: made by a newer Transom ({room}/{number:04d} is not known here); "
-            "install that version, or choose another data folder"
+            f"{where}: made by a newer Transom ({room}/{number:04d} is not known here); "
+            "install that version, or choose another data folder or database"
         )
     return [migration for migration in known if (migration.room, migration.number) not in applied]
+
+
+def older(where: str, lacking: Sequence[Migration]) -> ConfigError:
+    first = next(migration for migration in lacking if not migration.after)
+    return ConfigError(
+        f"{where}: made by an older Transom (lacks {first.name}); run: transom db upgrade"
+    )
+
+
+def _applied(path: Path, connection: sqlite3.Connection) -> set[tuple[str, int]]:
+    if connection.execute(_EXISTS).fetchone() is None:
+        raise ConfigError(f"{path}: not a database of Transom; move it away")
+    rows = connection.execute("select room, number from schema_version")
+    return {(str(room), int(number)) for room, number in rows}
+
+
+def _base_of(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(POSTGRES) + ".sql")

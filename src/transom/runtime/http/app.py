@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """All mounts of one port as one ASGI application.
 
-Beside the mounts, the port's root has `/` (what is mounted), `/healthz`, `/readyz` and `/metrics`.
+Beside the mounts, the port's root has `/` (what is mounted), `/healthz`, `/readyz` and `/metrics`;
+each mount, and the root, has its `/openapi.json`.
 
 Invariants:
 1. Every path that is not there, below a mount, is refused in that mount's form.
@@ -19,14 +20,18 @@ from prometheus_client import CollectorRegistry
 
 from transom.errors import MethodNotAllowed, NotFound, TransomError
 from transom.runtime.auth.context import Context
+from transom.runtime.clock import Clock, SystemClock
 from transom.runtime.http.dispatch import Authenticate, Door, Request, write
 from transom.runtime.http.limits import HttpLimits
+from transom.runtime.http.openapi import documented
+from transom.runtime.http.rates import Rates
 from transom.runtime.http.refusal import by_status, refusal
 from transom.runtime.http.request_ids import request_ids
-from transom.runtime.http.root import root_mount
+from transom.runtime.http.root import Warnings, root_mount
 from transom.runtime.http.route import Mount, Route
 from transom.runtime.http.router import Responder, Router
 from transom.runtime.ids import Randomness
+from transom.runtime.telemetry.audit import AuditLog
 from transom.runtime.telemetry.correlation import current
 from transom.runtime.telemetry.metrics import RequestMetrics
 
@@ -40,27 +45,41 @@ def make_app(
     random: Randomness,
     registry: CollectorRegistry | None = None,
     checks: Checks | None = None,
+    warnings: Warnings | None = None,
     www_authenticate: str = "",
     limits: HttpLimits | None = None,
+    clock: Clock | None = None,
+    share: float = 1.0,
+    audit_log: AuditLog | None = None,
 ) -> falcon.asgi.App[Any, Any]:
     """The application.
 
     `registry`: what `/metrics` shows; the doors' own figures are added to it. `checks`: name ->
-    whether that part is ready, for `/readyz`. `www_authenticate`: that header's value in every 401.
+    whether that part is ready, for `/readyz`, and `warnings`: see `root`. `www_authenticate`: that
+    header's value in every 401. `share`: what part of each rate limit this process gives away.
+    `audit_log`: is told of what changes something and of denials; who started it stops it.
 
     Raises: ValueError for templates or prefixes that clash.
     """
     registry = registry or CollectorRegistry()
     metrics = RequestMetrics()
     registry.register(metrics)
+    limits = limits or HttpLimits()
+    rates = Rates(limits, clock or SystemClock(), share)
+    registry.register(rates)
+    if audit_log is not None:
+        registry.register(audit_log)
     door = Door(
         authenticate,
         request_ids(random),
         metrics,
-        limits or HttpLimits(),
+        limits,
         {"www-authenticate": www_authenticate} if www_authenticate else {},
+        rates,
+        audit_log,
     )
-    every_mount = [*mounts, root_mount(mounts, checks or {}, registry)]
+    root = root_mount(mounts, checks or {}, registry, warnings)
+    every_mount = [documented(mount) for mount in (*mounts, root)]
     router = _routed(door, every_mount)
     app: falcon.asgi.App[Any, Any] = falcon.asgi.App(
         request_type=Request, router=cast(Any, router), independent_middleware=True
@@ -102,11 +121,12 @@ def _error_handler(door: Door, router: Router) -> Callable[..., Any]:
         request_id = door.new_request_id()
         current.set(Context(request_id))
         known = error if isinstance(error, TransomError) else _translated(error)
-        write(
-            refusal(known, router.mount_of(req.path), request_id, door.unauthorized),
-            request_id,
-            resp,
-        )
+        mount = router.mount_of(req.path)
+        answer = refusal(known, mount, request_id, door.unauthorized)
+        write(answer, request_id, resp)
+        audit = door.audit(mount)
+        if audit is not None:
+            audit.told(req.scope, request_id, answer.status, 0.0)
 
     return on_error
 

@@ -2,10 +2,13 @@
 """From a request's bytes to the one shape that its route takes.
 
 Invariants:
-1. Never more than the limit plus one chunk is held; a length announced over it is refused before
-   a byte is read.
+1. Never more than the limit plus one chunk is held, of what came and of what it inflates to; a
+   length announced over it is refused before a byte is read.
 2. What comes out holds no whole number outside of 64 bits, whatever the shape allows: stores and
    other languages' clients cannot hold it. (What a shape leaves as bytes, `Raw`, is not looked at.)
+3. Nothing is decoded that is nested deeper than `depth.DEPTH_MOST`, `Raw` or not.
+4. Of a name that an object has twice, the last value counts, as in all of Python's and
+   JavaScript's decoders; the text is decoded once, so nothing is checked that is not also used.
 """
 
 import asyncio
@@ -15,6 +18,8 @@ from typing import Any, Protocol
 import msgspec
 
 from transom.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMedia
+from transom.runtime.http.depth import DEPTH_MOST, is_too_deep
+from transom.runtime.http.inflate import Inflater
 from transom.runtime.http.route import Route
 
 Event = dict[str, Any]
@@ -31,8 +36,12 @@ class Disconnected(Exception):
 
 
 class Arriving(Protocol):
-    """A request of which one event (ASGI's `http.request`) has been taken already."""
+    """A request of which one event (ASGI's `http.request`) has been taken already.
 
+    `content` is set to the whole body, as it is decoded.
+    """
+
+    content: bytes
     first_event: Event
     next_event: Callable[[], Awaitable[Event]]
 
@@ -58,14 +67,16 @@ def body_reader(route: Route, bytes_max: int, whole_s: float) -> BodyReader | No
             raise too_large(limit)
         event = request.first_event
         content: bytes = event.get("body", b"")
-        if event.get("more_body", False):
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding != b"identity" and encoding.strip().lower() != b"identity":
+            content = await _inflated(request, Inflater(encoding, limit), limit, whole_s)
+        elif event.get("more_body", False):
             content = await _rest(request, content, limit, whole_s)
         elif len(content) > limit:
             raise too_large(limit)
+        request.content = content
         if not content and optional:
             return None
-        if b"content-encoding" in headers:
-            _check_encoding(headers[b"content-encoding"])
         media_type = headers.get(b"content-type")
         if media_type is not None and media_type not in taken:
             _check_type(media_type, taken)
@@ -79,6 +90,8 @@ def json_decoder(shape: Any) -> Callable[[bytes], Any]:
     decode = msgspec.json.Decoder(shape).decode
 
     def checked(content: bytes) -> Any:
+        if is_too_deep(content):
+            raise BadRequest(f"The body is nested more than {DEPTH_MOST} deep.")
         try:
             value = decode(content)
             if _LONG_RUN in content.translate(_DIGITS):
@@ -88,8 +101,6 @@ def json_decoder(shape: Any) -> Callable[[bytes], Any]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             text = "A body is needed, as JSON." if not content else f"The body is no JSON: {error}."
             raise BadRequest(text) from None
-        except RecursionError:
-            raise BadRequest("The body is nested too deeply.") from None
         return value
 
     return checked
@@ -140,9 +151,25 @@ async def _rest(request: Arriving, content: bytes, limit: int, whole_s: float) -
     return b"".join(chunks)
 
 
-def _check_encoding(encoding: bytes) -> None:
-    if encoding.strip().lower() != b"identity":
-        raise UnsupportedMedia("Send the body as it is, without a content encoding.")
+async def _inflated(request: Arriving, inflater: Inflater, limit: int, whole_s: float) -> bytes:
+    """As `_rest`, each chunk inflated when it comes: a bomb is refused by its first ones."""
+    event = request.first_event
+    chunks = [inflater.inflate(event.get("body", b""))]
+    size = len(event.get("body", b""))
+    try:
+        async with asyncio.timeout(whole_s):
+            while event.get("more_body", False):
+                event = await request.next_event()
+                if event["type"] == "http.disconnect":
+                    raise Disconnected
+                size += len(event.get("body", b""))
+                if size > limit:
+                    raise too_large(limit)
+                chunks.append(inflater.inflate(event.get("body", b"")))
+    except TimeoutError:
+        raise RequestTimeout from None
+    inflater.end()
+    return b"".join(chunks)
 
 
 def _check_type(media_type: bytes, taken: frozenset[bytes]) -> None:

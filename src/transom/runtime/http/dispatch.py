@@ -22,19 +22,25 @@ import msgspec
 
 from transom.errors import BadRequest, InternalError, NotAcceptable, TransomError, Unauthorized
 from transom.runtime.auth.context import Context
+from transom.runtime.http.audited import Audit, unaudited
 from transom.runtime.http.body import Disconnected, Event, body_reader
 from transom.runtime.http.headers import Headers, accepts
 from transom.runtime.http.limits import HttpLimits
+from transom.runtime.http.rates import Rates
 from transom.runtime.http.refusal import refusal
 from transom.runtime.http.route import Answer, Call, Handler, Mount, Route
 from transom.runtime.http.router import Responder
+from transom.runtime.idempotency import HEADER, REPLAYED, Repeat, checked_key, digest
+from transom.runtime.telemetry.audit import AuditLog
 from transom.runtime.telemetry.correlation import current
 from transom.runtime.telemetry.metrics import RequestMetrics
 
+FIELDS_MOST = 256
 request_log = logging.getLogger("transom.http.requests")
 """One line a request, at level INFO; off unless that level is set."""
 
 _EMPTY: dict[str, str] = {}
+_NOT_REPEATABLE = frozenset(["POST", "PATCH"])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,12 +53,16 @@ class Authenticate(Protocol):
     async def validate(self, token: str) -> Context:
         """Asks. Raises: Unauthorized, Unavailable."""
 
+    async def validate_for(self, service_token: str, token: str) -> Context:
+        """The user's, for a service that shows its own token too. Raises as `validate`."""
+
 
 class Request(falcon.asgi.Request):
     """A falcon request that keeps its first event and what the router found."""
 
     fields: dict[str, str] = _EMPTY
     url_path: str = ""
+    content: bytes = b""
 
     def __init__(
         self,
@@ -75,11 +85,30 @@ class Door:
     metrics: RequestMetrics
     limits: HttpLimits
     unauthorized: Mapping[str, str]
+    rates: Rates
+    audit_log: AuditLog | None = None
 
     def responder(self, mount: Mount, route: Route) -> Responder:
         """What carries out one route."""
-        serve = _server(route, self)
+        serve = _server(route, self, limited=bool(mount.prefix))
         return self._guarded(mount, route.method, serve)
+
+    async def identified(
+        self, scope: Mapping[str, Any], token: str, headers: Mapping[bytes, bytes]
+    ) -> Context:
+        """Whose a token is that is not known yet. Raises: Unauthorized, TooManyRequests, ..."""
+        service = headers.get(b"x-service-token", b"").decode("latin-1")
+        if not service or self.authenticate.cached(service) is None:
+            self.rates.of_address(_host(scope))
+        if not token:
+            raise Unauthorized
+        if not service:
+            return await self.authenticate.validate(token)
+        return await self.authenticate.validate_for(service, token)
+
+    def audit(self, mount: Mount) -> Audit | None:
+        """What tells the audit log of the mount's requests, if there is one."""
+        return None if self.audit_log is None else Audit(self.audit_log, mount.prefix or "/")
 
     def refuser(self, mount: Mount, method: str, error: Callable[[], TransomError]) -> Responder:
         """What answers with an error, for paths and methods that are not there."""
@@ -96,14 +125,18 @@ class Door:
         meter = self.metrics.meter(mount.prefix or "/", method)
         new_request_id = self.new_request_id
         logged = request_log.isEnabledFor
+        audit = self.audit(mount)
+        needs_audit = audit is not None and audit.log.needed
 
         async def respond(req: Request, resp: falcon.asgi.Response) -> None:
             began_s = perf_counter()
             meter.began()
             status = 0
+            request_id = new_request_id()
             try:
-                request_id = new_request_id()
                 try:
+                    if audit is not None and needs_audit:
+                        audit.admit(req.scope["method"], request_id)
                     answer = await serve(req, request_id)
                     write(answer, request_id, resp)
                 except Exception as error:  # noqa: BLE001 Safety: one request's failure is its own
@@ -115,6 +148,10 @@ class Door:
                 status = answer.status
             finally:
                 duration_s = perf_counter() - began_s
+                if audit is not None and not audit.told(req.scope, request_id, status, duration_s):
+                    answer = refusal(unaudited(), mount, request_id, self.unauthorized)
+                    write(answer, request_id, resp)
+                    status = answer.status
                 meter.ended(status, duration_s)
                 if logged(logging.INFO):
                     _log_request(req, status, duration_s)
@@ -122,10 +159,15 @@ class Door:
         return respond
 
 
-def _server(route: Route, door: Door) -> Callable[[Request, str], Awaitable[Answer]]:
+def _server(
+    route: Route, door: Door, *, limited: bool
+) -> Callable[[Request, str], Awaitable[Answer]]:
+    """`limited`: callers without a token are counted (by the rate of their address)."""
     handler: Handler = route.handler
     read = body_reader(route, door.limits.body_bytes_max, door.limits.body_s)
-    cached, validate = door.authenticate.cached, door.authenticate.validate
+    cached, identified, rates = door.authenticate.cached, door.identified, door.rates
+    limited = limited and rates.limits_addresses
+    looks_for_key = route.repeatable or route.method in _NOT_REPEATABLE
     public, answer_types = route.public, route.answer_types
     admitted = frozenset([b"*/*", *(kind.partition(";")[0].encode() for kind in answer_types)])
 
@@ -137,27 +179,47 @@ def _server(route: Route, door: Door) -> Callable[[Request, str], Awaitable[Answ
         current.set(context)
         if not public:
             token = headers.get(b"x-auth-token", b"").decode("latin-1")
-            if not token:
-                raise Unauthorized
-            known = cached(token) or await validate(token)
+            known = None if headers.get(b"x-service-token") else cached(token)
+            if known is None:
+                known = await identified(scope, token, headers)
             context = marked(known, request_id)
             current.set(context)
+            if rates.limits_projects:
+                rates.of_project(context)
+        elif limited:
+            rates.of_address(_host(scope))
         accept = headers.get(b"accept")
         if accept is not None and accept not in admitted and not accepts(accept, answer_types):
             raise NotAcceptable(f"Answers here are {', '.join(answer_types)}.")
         query = scope["query_string"]
-        return await handler(
-            Call(
-                context,
-                request.url_path,
-                request.fields,
-                parsed_query(query) if query else _EMPTY,
-                Headers(raw_headers),
-                None if read is None else await read(request, headers),
-            )
+        call = Call(
+            context,
+            request.url_path,
+            request.fields,
+            parsed_query(query) if query else _EMPTY,
+            Headers(raw_headers),
+            None if read is None else await read(request, headers),
+            _host(scope),
         )
+        if looks_for_key and HEADER in headers:
+            return await _repeatable(route, request, call, door.limits.idempotency_keep_s)
+        return await handler(call)
 
     return serve
+
+
+async def _repeatable(route: Route, request: Request, call: Call[Any], keep_s: int) -> Answer:
+    """Carries out a request that has an Idempotency-Key. Raises: BadRequest, and the handler's."""
+    if not route.repeatable:
+        raise BadRequest("This call takes no Idempotency-Key; send it without.")
+    scope = request.scope
+    texts = [value for name, value in scope["headers"] if name == HEADER]
+    found = digest(route.method, scope["raw_path"], scope["query_string"], request.content)
+    repeat = call.repeat = Repeat(checked_key(texts), found, keep_s * 1000)
+    answer = await route.handler(call)
+    if repeat.replayed:
+        answer.headers = {**answer.headers, REPLAYED: "true"}
+    return answer
 
 
 def marked(known: Context, request_id: str) -> Context:
@@ -174,17 +236,29 @@ def marked(known: Context, request_id: str) -> Context:
         known.system,
         known.roles,
         known.expires_ms,
+        known.is_admin_project,
+        known.credential_id,
     )
+
+
+def _host(scope: Mapping[str, Any]) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def parsed_query(query: bytes) -> dict[str, str]:
     """Name -> last value; blank values stay. Raises: BadRequest."""
     try:
         pairs = parse_qsl(
-            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=256
+            query.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=FIELDS_MOST,
         )
     except ValueError:
-        raise BadRequest("The query cannot be decoded.") from None
+        raise BadRequest(
+            f"The query cannot be decoded: it has to be UTF-8 with at most {FIELDS_MOST} fields."
+        ) from None
     return dict(pairs)
 
 

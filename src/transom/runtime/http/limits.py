@@ -44,6 +44,29 @@ class HttpLimits:
     drain_s: float = option(
         10.0, "When stopping: for requests under way to finish.", unit="s", least=0.0, most=10.0
     )
+    idempotency_keep_s: int = option(
+        86_400,
+        "How long the answer to a request with an Idempotency-Key is kept, to be given again.",
+        unit="s",
+        least=60,
+        most=30 * 86_400,
+    )
+    project_requests_per_s: float = option(
+        0.0, "What one project may ask for; 0 is without limit.", unit="requests/s", least=0.0
+    )
+    project_burst: int = option(
+        100, "What a project may ask for at once, after a rest.", unit="requests", least=1
+    )
+    address_requests_per_s: float = option(
+        0.0,
+        "What may come without a valid token from one address (an IPv6 /64; never loopback); 0 is "
+        "without limit.",
+        unit="requests/s",
+        least=0.0,
+    )
+    address_burst: int = option(
+        50, "What may come so at once, after a rest.", unit="requests", least=1
+    )
     backlog: int = option(
         1024, "Connections that the kernel holds until they are accepted.", least=1
     )

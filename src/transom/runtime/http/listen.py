@@ -13,7 +13,8 @@ PORT_MOST = 65535
 def bind(host: str, port: int, *, force_plain: bool = False) -> socket.socket:
     """A bound TCP socket; port 0 takes any free one. The server that gets it makes it listen.
 
-    Plain HTTP is for loopback; `force_plain` allows it elsewhere.
+    Plain HTTP is for loopback; `force_plain` allows it elsewhere. What is looked at is the address
+    that is bound, so a name counts as what it resolves to.
 
     Raises: ConfigError that says what to do.
     """
@@ -28,8 +29,9 @@ def bind(host: str, port: int, *, force_plain: bool = False) -> socket.socket:
     family, kind, protocol, _, address = found[0]
     if not force_plain and not ipaddress.ip_address(address[0]).is_loopback:
         raise ConfigError(
-            f"plain HTTP on {host} could be read by others; listen on 127.0.0.1 behind a TLS proxy,"
-            " or set [api] plain_http_anywhere = true"
+            f"plain HTTP on {host or 'all addresses'} could be read by others; set [api] "
+            "tls_certificate and tls_key, or listen on 127.0.0.1 (behind a TLS proxy), or set "
+            "[api] plain_http_anywhere = true"
         )
     bound = socket.socket(family, kind, protocol)
     try:

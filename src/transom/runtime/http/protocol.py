@@ -9,9 +9,13 @@ Invariants:
 3. A request that is refused before it is whole gets its answer: our side is shut, what still
    arrives is thrown away for a while, and only then is the connection closed.
 4. Nothing is written to a connection between the parts of another answer.
+5. Nobody in front can have read the request's bounds or target otherwise: one Host, and no transfer
+   coding but `chunked` (RFC 9112, 3.2 and 6.1). The parser refuses the rest: both lengths, folded
+   or bare-CR lines, NUL, sizes that are no plain numbers.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -37,6 +41,9 @@ from transom.runtime.http.route import plain_error
 
 LINGER_S = 2.0
 
+_FRAMING = frozenset([b"host", b"transfer-encoding", b"expect"])
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+
 
 class Phase(Enum):
     """What a connection's parser waits for."""
@@ -58,6 +65,7 @@ class Shared:
         self.common_headers = b""
         self.connection_lost = asyncio.Event()
         self.state = ServerState()
+        self.handshakes: set[asyncio.Task[None]] = set()
 
     def refusal(self, error: TransomError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body of an answer that the application does not make."""
@@ -97,6 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.unparsed_bytes = 0
         self.body_bytes = 0
         self.body_bytes_checked = 0
+        self.hosts = 0
 
     # From the transport
 
@@ -139,6 +148,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.phase = Phase.HEADERS
         self.phase_since_s = self.shared.now_s
+        self.hosts = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -150,8 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.phase is not Phase.HEADERS:
             return  # a trailer; nothing here takes one
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        if name in _FRAMING:
+            self._on_framing(name, value)
         headers = self.headers
         headers.append((name, value))
         if len(headers) > self.limits.header_count_max:
@@ -169,11 +179,13 @@ class BoundedProtocol(HttpToolsProtocol):
         parser = self.parser
         scope = cast(dict[str, Any], self.scope)
         url = httptools.parse_url(self.url)
-        if not self.url.isascii() or not url.path:
+        if not self.url.isascii() or not url.path or url.fragment is not None:
             self._fail(BadRequest("The request's target cannot be used."))
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._fail(BadRequest("HTTP/1.1 is spoken here."))
+        if self.hosts != 1 and (self.hosts or version == "1.1"):
+            self._fail(BadRequest("The request needs one Host header."))
         scope["method"] = parser.get_method().decode("ascii")
         scope["http_version"] = version
         scope["raw_path"] = url.path
@@ -310,6 +322,16 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.body_bytes_checked = self.body_bytes
                 self.phase_since_s = self.shared.now_s
 
+    def _on_framing(self, name: bytes, value: bytes) -> None:
+        if name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        elif name == b"host":
+            self.hosts += 1
+            if _HOST.fullmatch(value) is None:
+                self._fail(BadRequest("The Host header is no host."))
+        elif value.lower() != b"chunked" or self.parser.get_http_version() != "1.1":
+            self._fail(BadRequest("The only Transfer-Encoding here is chunked, in HTTP/1.1."))
+
     def _header_bytes_over(self) -> bool:
         """Exact, for when other requests came in the same packets."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -345,6 +367,4 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+            self.transport.write_eof()  # TLS has no such thing: there, `check` closes in a while

@@ -18,6 +18,7 @@ from transom.errors import (
     Unauthorized,
     catalogued,
 )
+from transom.runtime.http.inflate import ACCEPTED, UnsupportedEncoding
 from transom.runtime.http.route import Answer, Mount
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ def _headers(
     if isinstance(error, Unauthorized):
         headers.update(unauthorized)
         headers.update(mount.unauthorized_headers)
+    if isinstance(error, UnsupportedEncoding):
+        headers["accept-encoding"] = ACCEPTED
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
     return headers

@@ -7,10 +7,11 @@ sees no framework: a `Call` comes in, an `Answer` goes out, errors of the tree a
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 from transom.errors import Entry
 from transom.runtime.auth.context import Context
+from transom.runtime.idempotency import Repeat
 
 B = TypeVar("B")
 
@@ -23,7 +24,9 @@ class Call(Generic[B]):
     the part were served alone). `query`: name -> last value, decoded; blank values are kept as "".
     `headers`: lower-case name -> value; headers that claim an identity (x-project-id, x-roles, ...)
     have been stripped, `context` is the identity. `body`: the decoded body, or None where the
-    route takes none; raw bytes where the route's body type is `bytes`.
+    route takes none; raw bytes where the route's body type is `bytes`. `client`: the address that
+    the request came from. `repeat`: what its Idempotency-Key says, where it has one and the route
+    is `repeatable`.
     """
 
     context: Context
@@ -32,6 +35,8 @@ class Call(Generic[B]):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: B
+    client: str = ""
+    repeat: Repeat | None = None
 
 
 @dataclass(slots=True)
@@ -51,7 +56,8 @@ Handler = Callable[[Call[Any]], Awaitable[Answer]]
 class Parameter:
     """What a route takes beside its path and body, for documents: handlers read it from the call.
 
-    `where`: "query" or "header". `kind`: a type that msgspec describes.
+    `where`: "query", "header" or "path" (a field of the template that is more than any text).
+    `kind`: a type that msgspec describes; a list is sent as `a,b`, a dict as fields of their own.
     """
 
     name: str
@@ -68,9 +74,12 @@ class Route:
     `body`: a msgspec Struct or any type msgspec decodes (400 naming the field if it does not fit),
     `bytes` for the raw body, None for no body. `body_optional`: an absent body becomes None.
     `body_types`: the content types taken; an absent content type counts as the first.
-    `body_bytes_max`: None is the door's limit. `public`: asks for no token.
+    `body_bytes_max`: None is the door's limit. `public`: the door asks for no token;
+    `checks_token`: but the handler does. `repeatable`: takes an Idempotency-Key, in `Call.repeat`;
+    a POST or PATCH that does not, refuses one.
     `answer_types`: the media types answered with; a caller that accepts none of them gets 406.
-    `parameters`, `answers` (status -> type of the body; None: no body): for documents.
+    `parameters`, `answers` (status -> type of the body; None: no body): for documents, which
+    add what the door refuses by itself.
     """
 
     method: str
@@ -81,6 +90,8 @@ class Route:
     body_types: tuple[str, ...] = ("application/json",)
     body_bytes_max: int | None = None
     public: bool = False
+    checks_token: bool = False
+    repeatable: bool = False
     answer_types: tuple[str, ...] = ("application/json",)
     parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, Any] = field(default_factory=dict)
@@ -88,10 +99,23 @@ class Route:
 
 
 ErrorShape = Callable[[Entry, str, str], Any]
-"""(entry, text for the user, request id) -> JSON body, in the form that the API's clients know."""
+"""(entry, text for the user, request id) -> JSON body, in the form that the API's clients know.
+
+The annotation of what it returns is the form in documents."""
 
 
-def plain_error(entry: Entry, text: str, request_id: str) -> Any:
+class PlainFault(TypedDict):
+    code: str
+    status: int
+    message: str
+    request_id: str
+
+
+class PlainError(TypedDict):
+    error: PlainFault
+
+
+def plain_error(entry: Entry, text: str, request_id: str) -> PlainError:
     return {
         "error": {
             "code": entry.code,

@@ -17,6 +17,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +26,7 @@ from typing import Any, cast
 
 from uvicorn.config import Config
 
+from transom.runtime.http.handshake import SecuredListener
 from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.protocol import BoundedProtocol, Shared
 from transom.runtime.http.request_ids import request_ids
@@ -46,17 +48,21 @@ class HttpServer:
         limits: HttpLimits | None = None,
         *,
         random: Randomness = os.urandom,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         on_drain: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_drain` is called by `stop` when no connection is accepted any more, before the wait
+        """`tls`: the context of the next handshake; without it, HTTP is spoken plainly.
+
+        `on_drain` is called by `stop` when no connection is accepted any more, before the wait
         for the requests that were taken.
         """
         self._app = app
         self._sockets = sockets
         self._limits = limits or HttpLimits()
         self._random = random
+        self._tls = tls
         self._on_drain = on_drain
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | SecuredListener] = []
         self._shared: Shared | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -82,13 +88,18 @@ class HttpServer:
         )
         config.load()
         self._sweep()
+        tls = self._tls
+
+        def plain() -> BoundedProtocol:
+            return BoundedProtocol(config, shared)
+
         for listening in self._sockets:
-            server = await loop.create_server(
-                lambda: BoundedProtocol(config, shared),
-                sock=listening.dup(),
-                backlog=limits.backlog,
-            )
-            self._servers.append(server)
+            own = listening.dup()
+            if tls is None:
+                server = await loop.create_server(plain, sock=own, backlog=limits.backlog)
+                self._servers.append(server)
+            else:
+                self._servers.append(SecuredListener(own, plain, tls, shared))
 
     async def stop(self) -> None:
         shared = self._shared

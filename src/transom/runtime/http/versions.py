@@ -7,7 +7,7 @@ Source: https://specs.openstack.org/openstack/api-sig/guidelines/consuming-catal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
 from transom.runtime.http.route import Answer
 
@@ -31,6 +31,23 @@ class ApiVersion:
     path: str
     status: VersionStatus = VersionStatus.CURRENT
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class VersionLink(TypedDict):
+    rel: str
+    href: str
+
+
+class Version(TypedDict):
+    """What an API's `more` says besides stands beside these."""
+
+    id: str
+    status: str
+    links: list[VersionLink]
+
+
+class Versions(TypedDict):
+    versions: list[Version]
 
 
 def version_document(version: ApiVersion, root_url: str) -> dict[str, Any]:

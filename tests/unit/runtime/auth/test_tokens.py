@@ -36,6 +36,7 @@ def document(user="u", expires_ms=START_MS + 3_600_000, **more) -> bytes:
 class Keystone:
     def __init__(self) -> None:
         self.known: dict[str, bytes | Exception] = {}
+        self.ended: dict[str, bytes | Exception] = {}
         self.asked: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -44,22 +45,22 @@ class Keystone:
 
     async def stop(self) -> None: ...
 
-    async def token_document(self, token: str) -> bytes | None:
-        self.asked.append(token)
+    async def token_document(self, token: str, *, allow_expired: bool = False) -> bytes | None:
+        self.asked.append(f"{token}, ended" if allow_expired else token)
         await self.gate.wait()
-        found = self.known.get(token)
+        found = self.ended.get(token) if allow_expired else self.known.get(token)
         if isinstance(found, Exception):
             raise found
         return found
 
 
 class Setting:
-    def __init__(self, entries_max: int = 100) -> None:
+    def __init__(self, entries_max: int = 100, cache_s: int = 300) -> None:
         self.clock = Clock()
         self.keystone = Keystone()
         self.generation = 0
         self.tokens = TokenValidator(
-            self.keystone, self.clock, lambda: self.generation, entries_max
+            self.keystone, self.clock, lambda: self.generation, cache_s, entries_max
         )
 
 
@@ -121,7 +122,7 @@ async def test_tokens_made_up_crowd_out_no_valid_one():
     assert at.tokens.cached("t")
 
 
-@pytest.mark.parametrize("token", ["x" * 9000, "caf\xe9"])
+@pytest.mark.parametrize("token", ["", "x" * 9000, "caf\xe9"])
 async def test_what_cannot_be_a_token_is_not_asked_for(token):
     at = Setting()
     with pytest.raises(Unauthorized):
@@ -266,3 +267,54 @@ async def test_a_caller_who_is_cancelled_meanwhile_stays_cancelled():
     at.tokens.give_up()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+def of_service(**more) -> bytes:
+    return document(user="nova", **more).replace(b"Member", b"service")
+
+
+async def test_a_service_with_a_token_of_its_own_acts_for_a_user_whose_token_has_ended():
+    at = Setting()
+    at.keystone.known["service"] = of_service()
+    at.keystone.ended["t"] = document(expires_ms=START_MS - 1)
+    for _ in range(3):
+        context = await at.tokens.validate_for("service", "t")
+        assert (context.user_id, context.roles) == ("u", {"member", "reader"})
+    assert at.keystone.asked == ["service", "t", "t, ended"]
+    assert at.tokens.cached("t") is None
+    with pytest.raises(Unauthorized):
+        await at.tokens.validate("t")
+    at.generation += 1
+    del at.keystone.ended["t"]
+    with pytest.raises(Unauthorized):
+        await at.tokens.validate_for("service", "t")
+
+
+async def test_a_token_that_ended_is_believed_no_longer_than_any():
+    at = Setting()
+    at.keystone.known["service"] = of_service()
+    at.keystone.ended["t"] = document(expires_ms=START_MS - 1)
+    await at.tokens.validate_for("service", "t")
+    at.clock.ms += 300_000
+    at.keystone.ended.clear()
+    with pytest.raises(Unauthorized):
+        await at.tokens.validate_for("service", "t")
+
+
+@pytest.mark.parametrize("service", [None, document(), of_service(expires_ms=START_MS - 1)])
+async def test_what_is_no_service_admits_nobody_not_even_whose_token_is_valid(service):
+    at = Setting()
+    at.keystone.known.update(t=document(), service=service)
+    at.keystone.ended["t"] = document()
+    with pytest.raises(Unauthorized, match="X-Service-Token"):
+        await at.tokens.validate_for("service", "t")
+    assert "t, ended" not in at.keystone.asked
+
+
+async def test_how_long_a_token_is_known_is_the_operators_choice():
+    at = Setting(cache_s=0)
+    at.keystone.known["t"] = document()
+    for _ in range(2):
+        await at.tokens.validate("t")
+        assert at.tokens.cached("t") is None
+    assert at.keystone.asked == ["t", "t"]

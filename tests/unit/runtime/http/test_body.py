@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import gzip
+import json
+import tracemalloc
+import zlib
 from typing import Any
 
 import msgspec
@@ -8,7 +12,11 @@ from hypothesis import strategies as st
 
 from transom.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMedia
 from transom.runtime.http.body import Disconnected, body_reader, check_numbers, json_decoder
+from transom.runtime.http.depth import DEPTH_MOST, is_too_deep
+from transom.runtime.http.inflate import UnsupportedEncoding
 from transom.runtime.http.route import Route
+
+LIMIT = 1000
 
 
 class Item(msgspec.Struct):
@@ -37,17 +45,33 @@ class Request:
         ]
         self.first_event = self.events.pop(0)
         self.taken = 0
+        self.content = b""
 
     async def next_event(self):
         self.taken += 1
         return self.events.pop(0)
 
 
+def json_values():
+    texts = st.text(alphabet='a[]{}"\\')
+    return st.recursive(
+        texts | st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=20,
+    )
+
+
+def deepest(value) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(deepest, value.values()), default=0)
+    return 1 + max(map(deepest, value), default=0) if isinstance(value, list) else 0
+
+
 GOOD = b'{"items": [{"ttl": 1}]}'
 
 
 async def read(request, headers=None, **fields):
-    reader = body_reader(route(**fields), 1000, 5.0)
+    reader = body_reader(route(**fields), LIMIT, 5.0)
     assert reader is not None
     return await reader(request, headers or {})
 
@@ -148,9 +172,118 @@ async def test_a_content_type_may_have_parameters_and_any_case(kind):
     assert await read(Request(GOOD), {b"content-type": kind}) == Posted([Item(1)])
 
 
-async def test_a_compressed_body_is_refused_before_it_is_unpacked():
-    with pytest.raises(UnsupportedMedia, match="encoding"):
-        await read(Request(GOOD), {b"content-encoding": b"gzip"})
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, gzip", b"", b"deflate;q=1"])
+async def test_an_unknown_content_encoding_is_refused(encoding):
+    with pytest.raises(UnsupportedEncoding, match="gzip, deflate"):
+        await read(Request(GOOD), {b"content-encoding": encoding})
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [(b"gzip", gzip.compress), (b"X-GZip ", gzip.compress), (b"deflate", zlib.compress)],
+)
+async def test_a_compressed_body_is_read_as_if_it_were_not(encoding, pack, pieces):
+    packed = pack(GOOD)
+    step = max(1, len(packed) // pieces)
+    request = Request(*(packed[at : at + step] for at in range(0, len(packed), step)))
+    assert await read(request, {b"content-encoding": encoding}) == Posted([Item(1)])
+    assert request.content == GOOD
+
+
+async def test_gzip_of_several_members_is_one_body():
+    packed = gzip.compress(GOOD[:5]) + gzip.compress(b"") + gzip.compress(GOOD[5:])
+    for chunks in ([packed], [packed[at : at + 1] for at in range(len(packed))]):
+        assert await read(Request(*chunks), {b"content-encoding": b"gzip"}) == Posted([Item(1)])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sent", "says"),
+    [
+        (b"gzip", GOOD, "not what"),
+        (b"deflate", gzip.compress(GOOD), "not what"),
+        (b"gzip", gzip.compress(GOOD)[:-1], "breaks off"),
+        (b"gzip", gzip.compress(GOOD)[:-5] + b"xxxxx", "not what"),
+        (b"gzip", gzip.compress(GOOD) + b"rest", "not what"),
+        (b"deflate", zlib.compress(GOOD) + b"rest", "goes on"),
+        (b"gzip", b"", "needed"),
+    ],
+)
+async def test_a_body_that_is_not_what_its_encoding_says_is_refused(encoding, sent, says):
+    with pytest.raises(BadRequest, match=says):
+        await read(Request(sent), {b"content-encoding": encoding})
+
+
+async def test_a_bomb_is_refused_by_its_first_bytes_and_not_inflated():
+    """Each of 30 MB: over the limit, or within it but growing more than real content does."""
+    bomb = gzip.compress(b" " * 30_000_000)
+    for limit, says in ((1_000_000, "inflated, is larger"), (50_000_000, "grows more than")):
+        request = Request(*(bomb[at : at + 1000] for at in range(0, len(bomb), 1000)))
+        wide = body_reader(
+            Route("POST", "/x", nothing, body=bytes, body_bytes_max=limit), LIMIT, 5.0
+        )
+        tracemalloc.start()
+        with pytest.raises(TooLarge, match=says):
+            await wide(request, {b"content-encoding": b"gzip"})
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 8_000_000
+        assert len(request.events) > 20  # the rest was not even read
+
+
+async def test_content_that_compresses_well_is_no_bomb():
+    content = json.dumps({"items": [{"ttl": 1}] * 4000}).encode()
+    wide = body_reader(
+        Route("POST", "/x", nothing, body=Posted, body_bytes_max=100_000), LIMIT, 5.0
+    )
+    found = await wide(Request(gzip.compress(content)), {b"content-encoding": b"gzip"})
+    assert len(found.items) == 4000
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"a":', b'[{"a":'])
+def test_a_body_nested_too_deep_is_refused_before_it_is_decoded(opened):
+    each = opened.count(b"[") + opened.count(b"{")
+    closed = opened.replace(b'"a":', b"").translate(bytes.maketrans(b"[{", b"]}"))[::-1]
+    decode = json_decoder(Any)
+
+    def nested(times):
+        return opened * times + b"1" + closed * times
+
+    decode(nested(DEPTH_MOST // each))
+    for times in (DEPTH_MOST // each + 1, 100_000):
+        with pytest.raises(BadRequest, match="nested"):
+            decode(nested(times))
+    with pytest.raises(BadRequest):
+        decode(opened * 100_000)
+
+
+@given(json_values(), st.integers(1, 5))
+def test_depth_is_what_a_walk_through_the_value_says(value, most):
+    for text in (json.dumps(value), json.dumps(value, indent=1)):
+        assert is_too_deep(text.encode(), most) == (deepest(value) > most)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"NaN",
+        b"-Infinity",
+        b"1e400",
+        b'"\xff"',
+        b'"\\ud800"',
+        b'"\\udc00x"',
+        b"[1,]",
+        b"\xef\xbb\xbf1",
+    ],
+)
+def test_what_is_no_json_for_everybody_is_refused(text):
+    with pytest.raises(BadRequest):
+        json_decoder(Any)(text)
+
+
+def test_of_a_name_given_twice_the_last_value_counts():
+    assert json_decoder(Item)(b'{"ttl": 1, "ttl": 2}') == Item(2)
+    assert json_decoder(Any)(b'{"ttl": 1, "ttl": 2}') == {"ttl": 2}
 
 
 async def test_a_caller_that_leaves_is_noticed():

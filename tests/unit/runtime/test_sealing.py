@@ -1,0 +1,122 @@
+"""Secrets at rest: what is sealed opens here, under its key, and nowhere else."""
+
+import base64
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transom.errors import ConfigError
+from transom.runtime.sealing import (
+    MASTER_KEY_FILE,
+    Sealer,
+    load_sealer,
+    make_once,
+    master_keys,
+    rotate,
+)
+from transom.runtime.secrets import Secret
+
+NONE = Secret("")
+OLD, NEW = bytes(32), bytes(range(32))
+
+
+@given(st.binary(max_size=300), st.text(max_size=20))
+def test_what_is_sealed_opens_for_its_purpose_only(plain: bytes, purpose: str) -> None:
+    sealer = Sealer([NEW], os.urandom)
+    sealed = sealer.seal(plain, purpose)
+    assert sealer.open(sealed, purpose) == plain
+    assert len(plain) < 8 or plain not in sealed
+    with pytest.raises(ConfigError, match="changed, or moved"):
+        sealer.open(sealed, purpose + "x")
+
+
+def test_any_changed_byte_is_found() -> None:
+    sealer = Sealer([NEW], os.urandom)
+    sealed = sealer.seal(b"secret", "p")
+    for at in range(len(sealed)):
+        with pytest.raises(ConfigError):
+            sealer.open(sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :], "p")
+        with pytest.raises(ConfigError):
+            sealer.open(sealed[:at], "p")
+
+
+def test_the_first_key_seals_and_every_key_opens() -> None:
+    before = Sealer([OLD], os.urandom).seal(b"secret", "p")
+    both = Sealer([NEW, OLD], os.urandom)
+    assert both.open(before, "p") == b"secret"
+    assert not both.is_current(before)
+    assert both.is_current(both.seal(b"secret", "p"))
+    with pytest.raises(ConfigError, match="which is not here"):
+        Sealer([NEW], os.urandom).open(before, "p")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ,\n", "abc", base64.b64encode(bytes(31)).decode(), "ä" * 44]
+)
+def test_what_is_no_master_key_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(ConfigError, match="master key") as refused:
+        master_keys(text, "here")
+    assert len(text) < 4 or text not in str(refused.value)
+
+
+def test_processes_that_start_at_once_agree_on_the_master_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        sealers = list(pool.map(lambda _: load_sealer(tmp_path, NONE, os.urandom), range(16)))
+    sealed = sealers[0].seal(b"secret", "p")
+    assert all(sealer.open(sealed, "p") == b"secret" for sealer in sealers)
+    assert [path.name for path in tmp_path.iterdir()] == [MASTER_KEY_FILE]
+    assert (tmp_path / MASTER_KEY_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_given_keys_leave_no_key_in_the_folder(tmp_path: Path) -> None:
+    load_sealer(tmp_path, Secret(base64.b64encode(NEW).decode()), os.urandom)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rotation_seals_everything_again_and_keeps_the_key_before(tmp_path: Path) -> None:
+    first = load_sealer(tmp_path, NONE, os.urandom)
+    first.write(tmp_path / "a.key", b"alpha")
+    (tmp_path / "plain").write_bytes(b"not sealed")
+    (tmp_path / "plain").chmod(0o600)
+    said: list[str] = []
+    rotate(tmp_path, NONE, os.urandom, said.append)
+    assert said == ["a new master key is in place", "sealed again: a.key"]
+    second = load_sealer(tmp_path, NONE, os.urandom)
+    assert second.read(tmp_path / "a.key") == b"alpha"
+    assert (tmp_path / "plain").read_bytes() == b"not sealed"
+    with pytest.raises(ConfigError, match="not here"):
+        first.read(tmp_path / "a.key")
+    assert second.open(first.seal(b"late", "p"), "p") == b"late"  # by a process that still runs
+    first.write(tmp_path / "late.key", b"late")
+    rotate(tmp_path, NONE, os.urandom, said.append)  # what came late is carried over, too
+    third = load_sealer(tmp_path, NONE, os.urandom)
+    assert third.read(tmp_path / "late.key") == b"late"
+    assert third.read(tmp_path / "a.key") == b"alpha"
+    assert len((tmp_path / MASTER_KEY_FILE).read_text().split()) == 2
+
+
+def test_rotation_with_given_keys_seals_under_the_first(tmp_path: Path) -> None:
+    old, new = (base64.b64encode(key).decode() for key in (OLD, NEW))
+    load_sealer(tmp_path, Secret(old), os.urandom).write(tmp_path / "a.key", b"alpha")
+    rotate(tmp_path, Secret(f"{new},{old}"), os.urandom, lambda _: None)
+    assert load_sealer(tmp_path, Secret(new), os.urandom).read(tmp_path / "a.key") == b"alpha"
+
+
+def test_a_rotation_that_cannot_open_something_changes_nothing(tmp_path: Path) -> None:
+    load_sealer(tmp_path, NONE, os.urandom).write(tmp_path / "a.key", b"alpha")
+    Sealer([OLD], os.urandom).write(tmp_path / "b.key", b"beta")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match=r"b\.key"):
+        rotate(tmp_path, NONE, os.urandom, lambda _: None)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_another_made_first_stays(tmp_path: Path) -> None:
+    make_once(tmp_path / "x", b"first", os.urandom)
+    make_once(tmp_path / "x", b"second", os.urandom)
+    assert (tmp_path / "x").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
