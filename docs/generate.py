@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import Metric
 
 from transom import errors
 from transom.cli import DATA_DIR_VARIABLE, parser
@@ -30,12 +31,17 @@ from transom.queue.service import build as build_queue
 from transom.runtime.clock import SystemClock
 from transom.runtime.config import ENVIRONMENT_PREFIX, OptionMeta
 from transom.runtime.db.sqlite import SqliteDatabase
+from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.openapi import document, documented, part_of
+from transom.runtime.http.rates import Rates
 from transom.runtime.http.root import root_mount
 from transom.runtime.http.route import Mount
+from transom.runtime.http.tls import figures as certificate_figures
 from transom.runtime.secrets import Secret
 from transom.runtime.telemetry.audit import AuditLog
+from transom.runtime.telemetry.collectors import HealthMetrics
 from transom.runtime.telemetry.metrics import BUCKETS_S, RequestMetrics
+from transom.runtime.telemetry.watchdog import LoopWatchdog
 
 ROOT = Path(__file__).parents[1]
 NOTE = "<!-- Written by docs/generate.py (make docs). Change the code, not this page. -->"
@@ -190,11 +196,6 @@ def metrics() -> Iterator[str]:
         "`process`."
     )
     yield ""
-    doors = RequestMetrics()
-    meter = doors.meter("/queue", "GET")
-    meter.began()
-    meter.ended(200, 0.001)
-    audit = AuditLog(Path("nowhere"), file_bytes=0, old_files=0)
     yield from _table(
         ("Name", "Kind", "Labels", "Meaning"),
         (
@@ -204,14 +205,31 @@ def metrics() -> Iterator[str]:
                 ", ".join(f"`{label}`" for label in found.samples[0].labels if label != "le"),
                 found.documentation,
             )
-            for found in (*doors.collect(), *audit.collect())
+            for found in _figures()
         ),
     )
     yield ""
     yield (
         "`mount` is the prefix (`/queue`), `status` 0 a caller that went away before its answer. "
-        f"Buckets of the histogram end at {', '.join(f'{bound:g}' for bound in BUCKETS_S)} s."
+        f"Buckets of the histogram end at {', '.join(f'{bound:g}' for bound in BUCKETS_S)} s. "
+        "Rates are there where a limit is set, the certificate's where the doors speak TLS. "
+        "[How to watch them](../howto/monitor.md)."
     )
+
+
+def _figures() -> Iterator[Metric]:
+    """Everything that a process can show, each with a sample."""
+    doors = RequestMetrics()
+    meter = doors.meter("/queue", "GET")
+    meter.began()
+    meter.ended(200, 0.001)
+    yield from doors.collect()
+    limits = HttpLimits(project_requests_per_s=1.0, address_requests_per_s=1.0)
+    yield from Rates(limits, SystemClock()).collect()
+    yield from HealthMetrics({"queue": str}, LoopWatchdog()).collect()
+    yield from AuditLog(Path("nowhere"), file_bytes=0, old_files=0).collect()
+    yield from certificate_figures(0.0, 0)
+    yield from ProcessCollector(namespace="transom", registry=None).collect()
 
 
 def routes() -> Iterator[str]:

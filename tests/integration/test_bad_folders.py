@@ -120,7 +120,7 @@ NO_FORMAT = "{data}/version: holds no format number; restore the folder from a b
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (cut("keys/token-1.key", 5), "{data}/keys/token-1.key: is no key of tokens (5 bytes); "),
+        (cut("keys/token-1.key", 5), "{data}/keys/token-1.key: is no key of tokens; "),
         (in_the_way("identity.generation"), "{data}/identity.generation: cannot be used: Is a dir"),
         (in_the_way("clouds.yaml"), "{data}/clouds.yaml: is no file; move it away"),
         (replaced("clouds.yaml", b"{{{"), "clouds.yaml: not YAML (line 1); repair it, or delete "),
@@ -167,8 +167,8 @@ def test_a_newer_schema_is_left_as_it_is(stack: Stack) -> None:
     before = path.read_bytes()
     told = "made by a newer Transom (queue/9000 is not known here); install that version, or "
     line = refused(stack, *UP, "--single-process")
-    assert line == f"{path}: {told}choose another data folder"
-    assert refused(stack, "db", "upgrade") == f"{path}: {told}choose another data folder"
+    assert line == f"{path}: {told}choose another data folder or database"
+    assert refused(stack, "db", "upgrade") == f"{path}: {told}choose another data folder or database"
     assert path.read_bytes() == before
 
 

@@ -31,7 +31,8 @@ PROGRESS = 20
 class Fire:
     """The load on a stack that runs. `douse` ends it and answers every promise that was broken."""
 
-    def __init__(self, stack: Stack, seed: int) -> None:
+    def __init__(self, stack: Stack, seed: int, watching: Sequence[Stack] = ()) -> None:
+        """`watching`: whose `tables watch` are run, where that is not the stack's own."""
         self.stack = stack
         token = login(stack)
         self._ledger = Ledger()
@@ -43,7 +44,9 @@ class Fire:
         self._revoker = Revoker(stack, token, f"{seed}-revoker")
         self._registrar = Registrar(stack, token, f"{seed}-registrar")
         self._queues = QueueMaker(stack, token, f"{seed}-queues")
-        self._watchers = [Watcher(stack, "queue:queues"), Watcher(stack, "identity:projects")]
+        places = watching or [stack]
+        self._queue_watchers = [Watcher(place, "queue:queues") for place in places]
+        self._project_watchers = [Watcher(place, "identity:projects") for place in places]
 
     @property
     def hands(self) -> list[Hand]:
@@ -66,6 +69,15 @@ class Fire:
         """The processes of the watchers, which outlive the stack's."""
         return {watcher.pid for watcher in self._watchers}
 
+    @property
+    def unexcused(self) -> list[str]:
+        """Answers that said the fault was the server's, and not when to come again."""
+        return [text for hand in self.hands for text in hand.unexcused]
+
+    @property
+    def _watchers(self) -> list[Watcher]:
+        return [*self._queue_watchers, *self._project_watchers]
+
     def light(self) -> Self:
         wait_for(lambda: all(watcher.live for watcher in self._watchers), BACK_S)
         for hand in self.hands:
@@ -77,6 +89,15 @@ class Fire:
         """Returns when more was posted and acknowledged."""
         before = self.posted
         wait_for(lambda: self.posted > before + PROGRESS, within_s)
+
+    def news_spread(self, name: str, within_s: float = BACK_S) -> None:
+        """Makes a queue and a project of the name; returns when every watcher was told."""
+        session = Session(self.stack.url, login(self.stack))
+        project = {"project": {"name": name, "domain_id": "default"}}
+        assert session.ask("PUT", f"/queue/v2/queues/{name}", {})[0] == 201
+        assert session.ask("POST", "/identity/v3/projects", project)[0] == 201
+        session.close()
+        wait_for(lambda: all(watcher.knows(name) for watcher in self._watchers), within_s)
 
     def douse(self) -> list[str]:
         """Stops the load, then looks at everything that was promised."""
@@ -123,10 +144,12 @@ class Fire:
         projects = session.ask("GET", "/identity/v3/projects")[1]["projects"]
         own = next(project["id"] for project in projects if project["name"] == "admin")
         queues = {(own, name): row for name, row in named.items()}
-        faults += self._watchers[0].differs(queues)
-        return faults + self._watchers[1].differs(
-            {(project["id"],): {"name": project["name"]} for project in projects}
-        )
+        for watcher in self._queue_watchers:
+            faults += watcher.differs(queues)
+        rows = {(project["id"],): {"name": project["name"]} for project in projects}
+        for watcher in self._project_watchers:
+            faults += watcher.differs(rows)
+        return faults
 
 
 @dataclass

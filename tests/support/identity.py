@@ -10,13 +10,15 @@ from typing import Any
 import yaml
 
 from transom.identity.config import IdentityConfig
-from transom.identity.contract import CatalogueService
+from transom.identity.contract import SERVICE_PASSWORD_FILE, CatalogueService
 from transom.identity.service import IdentityService, build
 from transom.runtime.clock import SystemClock
 from transom.runtime.http.app import make_app
 from transom.runtime.http.listen import bind
 from transom.runtime.http.server import HttpServer
 from transom.runtime.ids import Randomness
+from transom.runtime.sealing import sealer_of
+from transom.runtime.secrets import Secret
 from transom.runtime.telemetry.audit import AuditLog
 
 from support.db import identity_database
@@ -162,6 +164,12 @@ def service_of(
         clock=clock,
         random=random,
     )
+
+
+def service_password(data: Path) -> str:
+    """The doors' own password on the data folder."""
+    sealer = sealer_of(data / "keys", Secret(""), os.urandom)
+    return sealer.read(data / "keys" / SERVICE_PASSWORD_FILE).decode().strip()
 
 
 @asynccontextmanager

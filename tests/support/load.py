@@ -24,6 +24,7 @@ class Session:
             "Content-Type": "application/json",
         }
         self._link: http.client.HTTPConnection | None = None
+        self.unexcused: list[str] = []  # 5xx that did not say when to come again
 
     def ask(
         self, method: str, path: str, body: Any = None, *, token: str = "", subject: str = ""
@@ -58,6 +59,8 @@ class Session:
         try:
             self._link.request(method, path, content, headers)
             answer = self._link.getresponse()
+            if answer.status >= 500 and answer.headers["Retry-After"] is None:
+                self.unexcused.append(f"{method} {path}: {answer.status}")
             return answer, answer.read()
         except (OSError, http.client.HTTPException):
             self.close()
@@ -105,6 +108,7 @@ class Hand:
         self.token = token
         self.refused = 0
         self.broken = 0
+        self.unexcused: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failed: Exception | None = None
@@ -135,6 +139,7 @@ class Hand:
 
     def _run(self) -> None:
         session = Session(self.stack.url, self.token)
+        session.unexcused = self.unexcused
         while not self._stop.is_set() and self._failed is None:
             try:
                 self.turn(session)

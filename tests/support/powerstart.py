@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from transom.errors import TransomError
-from transom.identity.contract import SERVICE_PASSWORD_FILE, SERVICE_PROJECT, SERVICE_USER
+from transom.identity.contract import SERVICE_PROJECT, SERVICE_USER
 from transom.node.folder import DataFolder
 
 from support.diskreplay import Disk, Recording, State, lay_out
-from support.identity import by_password, cloud, on_project, password_of
+from support.identity import by_password, cloud, on_project, password_of, service_password
 from support.powercut import STATES, Table
 from support.powerload import queue_at
 
@@ -109,7 +109,7 @@ async def _start_identity(data: DataFolder, place: Path, kept: State) -> None:
     async with cloud(data.path) as identity:
         password = password_of(data.path)
         await identity.token(by_password("admin", password, on_project("admin")))
-        secret = (data.keys / SERVICE_PASSWORD_FILE).read_text().strip()
+        secret = service_password(data.path)
         await identity.token(by_password(SERVICE_USER, secret, on_project(SERVICE_PROJECT)))
     now = {path: (place / path).read_bytes() for path in kept if (place / path).exists()}
     assert now == kept, f"only {sorted(now)} are what they were"

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry
 
-from transom.identity.contract import SERVICE_PASSWORD_FILE, SERVICE_PROJECT, SERVICE_USER
+from transom.identity.contract import SERVICE_PROJECT, SERVICE_USER
 from transom.queue.config import QueueConfig
 from transom.queue.service import build as build_queue
 from transom.runtime.auth.context import Context
@@ -31,11 +31,19 @@ from transom.runtime.http.root import root_mount
 from transom.runtime.http.route import Mount
 from transom.runtime.http.server import HttpServer
 from transom.runtime.lifecycle import Lifecycle
-from transom.runtime.secrets import Secret, read_private
+from transom.runtime.secrets import Secret
 
 from support.db import queue_database
 from support.http import Reply, connect, hang_up, read_reply, request_bytes
-from support.identity import Cloud, ShiftedClock, by_password, by_token, on_project, service_of
+from support.identity import (
+    Cloud,
+    ShiftedClock,
+    by_password,
+    by_token,
+    on_project,
+    service_of,
+    service_password,
+)
 from support.queues import MovedClock
 
 CLIENT = "3381af92-2b9e-11e3-b191-71861300734c"
@@ -182,7 +190,7 @@ async def world(
     async with Lifecycle() as lifecycle:
         await lifecycle.start("identity", identity)
         await lifecycle.start("queue", queue)
-        password = read_private(data / "keys" / SERVICE_PASSWORD_FILE).decode().strip()
+        password = service_password(data)
         credentials = ServiceCredentials(
             url + "/identity", SERVICE_USER, Secret(password), project_name=SERVICE_PROJECT
         )

@@ -45,6 +45,11 @@ class Watcher:
         self._thread.join(30)
         self._process.wait(30)
 
+    def knows(self, name: str) -> bool:
+        """Whether it is sure of its rows, and one has this name."""
+        with self._lock:
+            return self.live and any(row["name"] == name for row in self.rows.values())
+
     def differs(self, wanted: dict[tuple[str, ...], Row], within_s: float = 30.0) -> list[str]:
         """Nothing, if the watcher soon has exactly these rows (as far as their columns go)."""
 

@@ -75,6 +75,7 @@ async def _with(settings: Settings, work: Callable[[Upkeep], Awaitable[T]]) -> T
         data=settings.data.path,
         public_url=_public_url(settings),
         ca_file=tls.ca_file(settings),
+        master_keys=settings.master_keys,
         clock=clock,
         random=os.urandom,
     )

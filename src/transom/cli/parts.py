@@ -39,7 +39,8 @@ from transom.runtime.db.migrate import upgrade as upgrade_file
 from transom.runtime.db.reader import SqliteReader
 from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Database, Transaction
-from transom.runtime.secrets import Secret, read_private
+from transom.runtime.sealing import sealer_of
+from transom.runtime.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ def identity(
         bind_host=bind_host,
         on_change=on_change,
         policy=policy(settings, IDENTITY.part),
+        master_keys=settings.master_keys,
     )
 
 
@@ -193,7 +195,8 @@ def credentials(settings: Settings) -> ServiceCredentials:
         )
     identity_url = settings.identity_url
     try:
-        password = read_private(settings.data.keys / SERVICE_PASSWORD_FILE).decode().strip()
+        sealer = sealer_of(settings.data.keys, settings.master_keys, os.urandom)
+        password = sealer.read(settings.data.keys / SERVICE_PASSWORD_FILE).decode().strip()
     except FileNotFoundError as error:
         raise ConfigError(
             f"{settings.data.path}: identity has not run on this folder yet; start it first"

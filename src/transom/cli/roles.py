@@ -53,6 +53,7 @@ from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.route import Mount
 from transom.runtime.http.server import HttpServer
 from transom.runtime.lifecycle import Lifecycle
+from transom.runtime.telemetry.collectors import register as figures_of_process
 from transom.runtime.telemetry.drift import DriftWatch
 from transom.runtime.telemetry.shared import SharedRegistry
 from transom.runtime.telemetry.watchdog import LoopWatchdog
@@ -70,8 +71,9 @@ SWITCH_S = 0.0005
 Listeners = Mapping[str, socket.socket]
 Complain = Callable[[], str]
 """What keeps a role from all of its work though it runs, for people; "" if nothing."""
-Role = Callable[[str, Settings, Listeners, Lifecycle], Awaitable[Complain]]
-"""(name of the process on the bus, settings, inherited sockets, owner of what is started)"""
+Role = Callable[[str, Settings, Listeners, Lifecycle, LoopWatchdog], Awaitable[Complain]]
+"""(name of the process on the bus, settings, inherited sockets, owner of what is started, what
+watches the loop)"""
 
 
 def enter(name: str, payload: bytes, channel: Channel) -> None:
@@ -104,9 +106,10 @@ async def start_role(
 ) -> Complain:
     """Starts a role in this process; `name` is unique on the bus."""
     sys.setswitchinterval(SWITCH_S)
-    await lifecycle.start("watchdog", LoopWatchdog())
+    watchdog = LoopWatchdog()
+    await lifecycle.start("watchdog", watchdog)
     await lifecycle.start("clock", DriftWatch(SystemClock()))
-    return await _EVERY_ROLE[role](name, settings, listeners, lifecycle)
+    return await _EVERY_ROLE[role](name, settings, listeners, lifecycle, watchdog)
 
 
 async def _stop_after(event: asyncio.Event, lifecycle: Lifecycle) -> None:
@@ -135,6 +138,7 @@ async def _start_api(
     settings: Settings,
     listeners: Listeners,
     lifecycle: Lifecycle,
+    watchdog: LoopWatchdog,
     *,
     follows: bool = False,
 ) -> Complain:
@@ -152,6 +156,7 @@ async def _start_api(
         )
     credentials = parts.credentials(settings)
     registry = await _registry(name, settings, lifecycle)
+    figures_of_process(registry, served.problems, watchdog)
     certificate = await _certificate(settings, clock, registry, lifecycle)
     own = certificate if parts.is_embedded(settings) else None
     keystone = Keystone(credentials, clock, trust=None if own is None else own.trust)
@@ -288,7 +293,11 @@ async def _registry(name: str, settings: Settings, lifecycle: Lifecycle) -> Coll
 
 
 async def _start_worker(
-    name: str, settings: Settings, listeners: Listeners, lifecycle: Lifecycle
+    name: str,
+    settings: Settings,
+    listeners: Listeners,
+    lifecycle: Lifecycle,
+    watchdog: LoopWatchdog,
 ) -> Complain:
     """What needs no door: identity's feed."""
     clock = SystemClock()

@@ -54,6 +54,8 @@ from transom.runtime.db.migrate import Migrations
 from transom.runtime.db.transaction import Database, Transaction
 from transom.runtime.http.route import Mount
 from transom.runtime.ids import Randomness
+from transom.runtime.sealing import sealer_of
+from transom.runtime.secrets import Secret
 
 KEYS_FOLDER = "keys"
 MIGRATIONS = (Migrations("identity", Path(__file__).parent / "store" / "migrations"), NODE)
@@ -136,6 +138,7 @@ def build(
     on_change: Callable[[], None] = lambda: None,
     policy: PolicyFile | None = None,
     ca_file: str = "",
+    master_keys: Secret = Secret(""),
 ) -> IdentityService:
     """The service, not started. `database`: of `MIGRATIONS`; several processes may write it.
 
@@ -158,6 +161,7 @@ def build(
         random=random,
         on_change=on_change,
         ca_file=ca_file,
+        master_keys=master_keys,
     )
     seeds = local.bootstrap.seeds
     writes, passwords, keys = seeds.writes, seeds.passwords, local.upkeep.keys
@@ -193,15 +197,17 @@ def build_local(
     random: Randomness,
     on_change: Callable[[], None] = lambda: None,
     ca_file: str = "",
+    master_keys: Secret = Secret(""),
 ) -> LocalIdentity:
     """Identity without doors, not started; the parameters are those of `build`."""
     writes = Writes(database, Generation(data / GENERATION_FILE, random), on_change)
     passwords = Passwords(Cost(log2_n=config.password_cost_log2), random)
-    keys = KeyRing(data / KEYS_FOLDER, random)
+    sealer = sealer_of(data / KEYS_FOLDER, master_keys, random)
+    keys = KeyRing(data / KEYS_FOLDER, sealer, random)
     base = public_url.rstrip("/") + PREFIX
     access = Access(base, ADMIN, ADMIN, DEFAULT_DOMAIN.id, config.region, ca_file)
     seeds = Seeds(writes, passwords, random)
-    bootstrap = Bootstrap(seeds, clock, data, data / KEYS_FOLDER, access)
+    bootstrap = Bootstrap(seeds, clock, data, data / KEYS_FOLDER, sealer, access)
     return LocalIdentity(writes, passwords, keys, bootstrap)
 
 

@@ -9,7 +9,7 @@ The master keys are a text: base64 of 32 bytes a line; the first one seals, all 
 are rotated by putting a new one first, sealing everything again, and dropping the last.
 
 Invariants:
-1. What cannot be opened is an error that says why; nothing is ever taken for plain text.
+1. A sealed value that cannot be opened is an error that says why.
 2. Processes that start at once on an empty folder agree on the first master key.
 """
 
@@ -37,6 +37,8 @@ from transom.runtime.secrets import (
 )
 
 MASTER_KEY_FILE = "master.key"
+SEALED = frozenset({".key", ".password"})
+"""Endings of the files in a folder of keys that are sealed."""
 MAGIC = b"TS1"
 KEY_BYTES = 32
 _ID_BYTES = 8
@@ -44,24 +46,37 @@ _NONCE_BYTES = 12
 _HEAD_BYTES = len(MAGIC) + _ID_BYTES + _NONCE_BYTES
 
 
-class Sealer:
-    """Seals with the first of `keys`, opens with any of them."""
+class SealBroken(ConfigError):
+    """The value is not as it was sealed."""
 
-    def __init__(self, keys: Sequence[bytes], random: Randomness) -> None:
-        self._keys = {_id_of(key): key for key in keys}
-        self._primary = _id_of(keys[0])
+
+class Sealer:
+    """Seals with the first of the master keys, opens with any of them.
+
+    `read_keys` is called at the first use, and again for a value of a key that is not known: a
+    rotation while this process runs is followed.
+    """
+
+    def __init__(self, read_keys: Callable[[], Sequence[bytes]], random: Randomness) -> None:
+        self._read_keys = read_keys
         self._random = random
+        self._keys: dict[bytes, bytes] = {}
+        self._primary = b""
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
+        if not self._keys:
+            self._load()
         nonce = self._random(_NONCE_BYTES)
         cipher = _cipher(self._keys[self._primary], purpose)
         return MAGIC + self._primary + nonce + cipher.encrypt(nonce, plain, purpose.encode())
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
-        """Raises: ConfigError if the master key is another, or the value was changed or moved."""
+        """Raises: SealBroken; ConfigError if its master key is not here."""
         if len(sealed) < _HEAD_BYTES or not sealed.startswith(MAGIC):
-            raise ConfigError(f"{purpose}: is not sealed; restore it from a backup")
+            raise SealBroken(f"{purpose}: is not sealed; restore it from a backup")
         key_id, nonce = sealed[len(MAGIC) :][:_ID_BYTES], sealed[:_HEAD_BYTES][-_NONCE_BYTES:]
+        if key_id not in self._keys:
+            self._load()
         key = self._keys.get(key_id)
         if key is None:
             raise ConfigError(
@@ -71,37 +86,48 @@ class Sealer:
         try:
             return _cipher(key, purpose).decrypt(nonce, sealed[_HEAD_BYTES:], purpose.encode())
         except InvalidTag:
-            raise ConfigError(
+            raise SealBroken(
                 f"{purpose}: was changed, or moved here from elsewhere; restore it from a backup"
             ) from None
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether it is sealed under the first key."""
+        if not self._keys:
+            self._load()
         return sealed.startswith(MAGIC + self._primary)
 
     def read(self, path: Path) -> bytes:
-        """A sealed file, opened; its purpose is its name.
+        """A file's content, opened if it is sealed; its purpose is its name.
 
-        Raises: ConfigError, FileNotFoundError.
+        Version 0.1 left keys plain; they stay so until a rotation. Raises: ConfigError,
+        FileNotFoundError.
         """
-        return self.open(read_private(path), path.name)
+        found = read_private(path)
+        return self.open(found, path.name) if found.startswith(MAGIC) else found
 
     def write(self, path: Path, plain: bytes) -> None:
         """Replaces the file, whole or not at all."""
         write_private(path, self.seal(plain, path.name))
 
     def seal_again(self, folder: Path) -> list[str]:
-        """All sealed files of the folder under the first key; answers the names of those that were
-        under another. Raises: ConfigError, with nothing lost."""
+        """Seals all files of the folder under the first key; answers the names of those that were
+        not. Their times of change stay. Raises: ConfigError, with nothing lost.
+        """
         names = []
         for path in sorted(folder.iterdir()):
-            if not path.is_file() or path.name.startswith("."):
+            if path.suffix not in SEALED or path.name == MASTER_KEY_FILE:
                 continue
-            sealed = read_private(path)
-            if sealed.startswith(MAGIC) and not self.is_current(sealed):
-                self.write(path, self.open(sealed, path.name))
+            if not self.is_current(read_private(path)):
+                times = path.stat()
+                self.write(path, self.read(path))
+                os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
                 names.append(path.name)
         return names
+
+    def _load(self) -> None:
+        keys = self._read_keys()
+        self._keys = {_id_of(key): key for key in keys}
+        self._primary = _id_of(keys[0])
 
 
 def master_keys(text: str, where: str) -> list[bytes]:
@@ -123,34 +149,42 @@ def master_keys(text: str, where: str) -> list[bytes]:
     return keys
 
 
-def load_sealer(folder: Path, given: Secret, random: Randomness) -> Sealer:
+def sealer_of(folder: Path, given: Secret, random: Randomness) -> Sealer:
     """With the master keys that were given, or else those of the file in the folder of keys, which
-    is made if there is none. Raises: ConfigError."""
-    if given:
-        return Sealer(master_keys(given.reveal(), "[secrets] master_key"), random)
-    private_folder(folder)
-    path = folder / MASTER_KEY_FILE
-    if not path.exists():
-        make_once(path, _text_of([random(KEY_BYTES)]), random)
-    return Sealer(master_keys(read_private(path).decode("ascii", "replace"), str(path)), random)
+    is made when it is needed. Using it raises: ConfigError.
+    """
+
+    def read_keys() -> list[bytes]:
+        if given:
+            return master_keys(given.reveal(), "[secrets] master_key")
+        return _kept(folder, random)
+
+    return Sealer(read_keys, random)
 
 
 def rotate(folder: Path, given: Secret, random: Randomness, say: Callable[[str], None]) -> None:
-    """Seals every file of the folder under the newest master key.
+    """Seals every secret of the folder under the newest master key.
 
     Without given keys makes a new one first; the one before stays in the file until the next
     rotation, since a process that runs may still seal with it. Raises: ConfigError.
     """
     if not given:
-        path = folder / MASTER_KEY_FILE
-        load_sealer(folder, given, random)
-        old = master_keys(read_private(path).decode("ascii", "replace"), str(path))
+        old = _kept(folder, random)
         # Safety: first everything is sealed under the two newest, then the others are dropped.
-        Sealer(old, random).seal_again(folder)
-        write_private(path, _text_of([random(KEY_BYTES), old[0]]))
+        Sealer(lambda: old, random).seal_again(folder)
+        write_private(folder / MASTER_KEY_FILE, _text_of([random(KEY_BYTES), old[0]]))
         say("a new master key is in place")
-    for name in load_sealer(folder, given, random).seal_again(folder):
+    for name in sealer_of(folder, given, random).seal_again(folder):
         say(f"sealed again: {name}")
+
+
+def _kept(folder: Path, random: Randomness) -> list[bytes]:
+    """The keys of the folder's own file, which is made if there is none."""
+    path = folder / MASTER_KEY_FILE
+    if not path.exists():
+        private_folder(folder)
+        make_once(path, _text_of([random(KEY_BYTES)]), random)
+    return master_keys(read_private(path).decode("ascii", "replace"), str(path))
 
 
 def make_once(path: Path, content: bytes, random: Randomness) -> None:

@@ -17,6 +17,7 @@ from support.identity import (
     on_project,
     password_of,
     service_of,
+    service_password,
 )
 
 URL = "http://127.0.0.1:8720"
@@ -104,7 +105,7 @@ async def test_the_service_user_gets_its_password_anew_where_the_file_is_gone(
     await once(tmp_path)
     (tmp_path / "keys" / "service.password").unlink()
     await once(tmp_path)
-    secret = (tmp_path / "keys" / "service.password").read_text().strip()
+    secret = service_password(tmp_path)
     assert await signs_in(tmp_path, "transom", secret, "service")
 
 
@@ -132,7 +133,7 @@ async def test_services_that_start_at_once_agree(tmp_path: Path) -> None:
     for service in services:
         await service.stop()
     assert await signs_in(tmp_path, "admin", password_of(tmp_path), "admin")
-    secret = (tmp_path / "keys" / "service.password").read_text().strip()
+    secret = service_password(tmp_path)
     assert await signs_in(tmp_path, "transom", secret, "service")
 
 

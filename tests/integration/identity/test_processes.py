@@ -16,7 +16,7 @@ from transom.runtime.auth.tokens import TokenValidator
 from transom.runtime.clock import SystemClock
 from transom.runtime.secrets import Secret
 
-from support.identity import Cloud, by_password, cloud, password_of
+from support.identity import Cloud, by_password, cloud, password_of, service_password
 
 TOKENS = "/v3/auth/tokens"
 OTHER = """
@@ -62,7 +62,7 @@ async def another(here: Cloud) -> AsyncIterator[Cloud]:
 @asynccontextmanager
 async def door(there: Cloud) -> AsyncIterator[TokenValidator]:
     """The token cache of a process that has nothing of identity but the data folder."""
-    secret = (there.data / "keys" / "service.password").read_text().strip()
+    secret = service_password(there.data)
     clock = SystemClock()
     credentials = ServiceCredentials(there.base_url + "/identity", "transom", Secret(secret))
     generation = Generation(there.data / FILE_NAME, os.urandom)

@@ -14,6 +14,7 @@ from support.identity import (
     cloud,
     on_project,
     password_of,
+    service_password,
 )
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -324,7 +325,7 @@ async def test_services_may_ask_for_tokens_that_ended_a_while_ago(here: Cloud) -
     _, _, alice = await here.member("alice", "secret", "place")
     _, _, gone = await here.member("bob", "secret", "elsewhere")
     assert (await here.ask("DELETE", TOKENS, token=gone, subject=gone)).status == 204
-    secret = (here.data / "keys" / "service.password").read_text().strip()
+    secret = service_password(here.data)
     here.clock.move_s(CONFIG.token_ttl_s + 1)
     service = await here.token(by_password("transom", secret, on_project("service")))
     member = await here.token(by_password("alice", "secret", on_project("place")))
@@ -343,7 +344,7 @@ async def test_nobody_can_be_kept_out_who_has_a_drawn_password(here: Cloud) -> N
     guesses = [await here.ask("POST", TOKENS, by_password("admin", "no")) for _ in range(7)]
     assert [guess.status for guess in guesses] == [401] * 5 + [429] * 2
     assert await here.token(by_password("admin", password_of(here.data)))
-    secret = (here.data / "keys" / "service.password").read_text().strip()
+    secret = service_password(here.data)
     for _ in range(6):
         await here.ask("POST", TOKENS, by_password("transom", "no"))
     assert await here.token(by_password("transom", secret))

@@ -18,6 +18,7 @@ from support.identity import (
     cloud,
     on_project,
     password_of,
+    service_password,
 )
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -221,7 +222,7 @@ async def test_who_may_validate_a_token(here: Cloud) -> None:
     _, _, alice = await here.member("alice", "secret", "place")
     other = await here.token(by_password("alice", "secret"))
     _, _, bob = await here.member("bob", "secret", "elsewhere")
-    secret = (here.data / "keys" / "service.password").read_text().strip()
+    secret = service_password(here.data)
     service = await here.token(by_password("transom", secret, on_project("service")))
     assert await here.worth(alice) == 200
     for method in ("GET", "HEAD"):
@@ -270,7 +271,7 @@ async def test_only_its_user_or_an_admin_revokes_a_token(here: Cloud) -> None:
     _, _, alice = await here.member("alice", "secret", "place")
     _, _, bob = await here.member("bob", "secret", "elsewhere")
     assert (await here.ask("DELETE", TOKENS, token=bob, subject=alice)).status == 403
-    secret = (here.data / "keys" / "service.password").read_text().strip()
+    secret = service_password(here.data)
     service = await here.token(by_password("transom", secret, on_project("service")))
     assert (await here.ask("DELETE", TOKENS, token=service, subject=alice)).status == 403
     assert await here.worth(alice) == 200

@@ -13,7 +13,7 @@ from transom.runtime.db.migrate import Migrations, upgrade
 from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Transaction
 
-from support.identity import by_password, cloud, on_project
+from support.identity import by_password, cloud, on_project, service_password
 
 PASSWORD = "of-the-first-version"
 CLOUDS = """
@@ -84,5 +84,5 @@ async def test_a_folder_of_the_first_version_is_upgraded_and_loses_nothing(tmp_p
         assert (await here.ask("POST", "/v3/auth/tokens", alice)).status == 401
         await here.service.database.write(older_programs_insert)
         assert (await here.as_admin("GET", f"/v3/roles/{'f' * 32}")).status == 200
-        secret = (data / "keys" / "service.password").read_text().strip()
+        secret = service_password(data)
         assert await here.token(by_password("transom", secret, on_project("service")))

@@ -10,15 +10,20 @@ from transom.identity.logic.rotation import KEPT_S
 from transom.identity.logic.token import InvalidToken, TokenCodec, key_number
 from transom.identity.model import Claims, Method
 from transom.identity.store.keys import KeyRing
-from transom.runtime.secrets import write_private
+from transom.runtime.sealing import sealer_of
+from transom.runtime.secrets import Secret, write_private
 
 ONE = Claims("aa" * 16, None, (Method.PASSWORD,), "cc" * 16, "cc" * 16, 1, 2, 1, 1)
 
 
 def loaded(folder: Path) -> KeyRing:
-    ring = KeyRing(folder, os.urandom)
+    ring = KeyRing(folder, sealer_of(folder, Secret(""), os.urandom), os.urandom)
     ring.load()
     return ring
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "keys").iterdir())
 
 
 def test_processes_that_start_at_once_agree_on_the_first_key(tmp_path: Path) -> None:
@@ -26,7 +31,7 @@ def test_processes_that_start_at_once_agree_on_the_first_key(tmp_path: Path) -> 
         rings = list(threads.map(loaded, [tmp_path / "keys"] * 8))
     text = rings[0].seal(ONE)
     assert all(ring.open(text) == ONE for ring in rings)
-    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["token-1.key"]
+    assert names(tmp_path) == ["master.key", "token-1.key"]
 
 
 def test_folder_and_files_are_their_owners_alone(tmp_path: Path) -> None:
@@ -77,10 +82,7 @@ def test_a_rotation_removes_the_keys_whose_last_token_has_ended(tmp_path: Path) 
     assert ring.rotate(now_s + KEPT_S + 60) == (4, [1, 2])
     with pytest.raises(InvalidToken):
         ring.open(old)
-    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == [
-        "token-3.key",
-        "token-4.key",
-    ]
+    assert names(tmp_path) == ["master.key", "token-3.key", "token-4.key"]
 
 
 def test_a_token_of_a_key_that_is_nowhere_is_invalid(tmp_path: Path) -> None:
@@ -99,4 +101,4 @@ def test_without_any_key_left_nothing_is_opened_or_sealed(tmp_path: Path) -> Non
 
 def test_keys_are_used_only_once_loaded(tmp_path: Path) -> None:
     with pytest.raises(InternalError):
-        KeyRing(tmp_path, os.urandom).seal(ONE)
+        KeyRing(tmp_path, sealer_of(tmp_path, Secret(""), os.urandom), os.urandom).seal(ONE)

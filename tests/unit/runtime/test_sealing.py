@@ -13,10 +13,10 @@ from transom.errors import ConfigError
 from transom.runtime.sealing import (
     MASTER_KEY_FILE,
     Sealer,
-    load_sealer,
     make_once,
     master_keys,
     rotate,
+    sealer_of,
 )
 from transom.runtime.secrets import Secret
 
@@ -26,7 +26,7 @@ OLD, NEW = bytes(32), bytes(range(32))
 
 @given(st.binary(max_size=300), st.text(max_size=20))
 def test_what_is_sealed_opens_for_its_purpose_only(plain: bytes, purpose: str) -> None:
-    sealer = Sealer([NEW], os.urandom)
+    sealer = Sealer(lambda: [NEW], os.urandom)
     sealed = sealer.seal(plain, purpose)
     assert sealer.open(sealed, purpose) == plain
     assert len(plain) < 8 or plain not in sealed
@@ -35,7 +35,7 @@ def test_what_is_sealed_opens_for_its_purpose_only(plain: bytes, purpose: str) -
 
 
 def test_any_changed_byte_is_found() -> None:
-    sealer = Sealer([NEW], os.urandom)
+    sealer = Sealer(lambda: [NEW], os.urandom)
     sealed = sealer.seal(b"secret", "p")
     for at in range(len(sealed)):
         with pytest.raises(ConfigError):
@@ -45,13 +45,13 @@ def test_any_changed_byte_is_found() -> None:
 
 
 def test_the_first_key_seals_and_every_key_opens() -> None:
-    before = Sealer([OLD], os.urandom).seal(b"secret", "p")
-    both = Sealer([NEW, OLD], os.urandom)
+    before = Sealer(lambda: [OLD], os.urandom).seal(b"secret", "p")
+    both = Sealer(lambda: [NEW, OLD], os.urandom)
     assert both.open(before, "p") == b"secret"
     assert not both.is_current(before)
     assert both.is_current(both.seal(b"secret", "p"))
     with pytest.raises(ConfigError, match="which is not here"):
-        Sealer([NEW], os.urandom).open(before, "p")
+        Sealer(lambda: [NEW], os.urandom).open(before, "p")
 
 
 @pytest.mark.parametrize(
@@ -64,36 +64,40 @@ def test_what_is_no_master_key_is_refused_and_not_shown(text: str) -> None:
 
 
 def test_processes_that_start_at_once_agree_on_the_master_key(tmp_path: Path) -> None:
+    def sealed(_: int) -> bytes:
+        return sealer_of(tmp_path, NONE, os.urandom).seal(b"secret", "p")
+
     with ThreadPoolExecutor(8) as pool:
-        sealers = list(pool.map(lambda _: load_sealer(tmp_path, NONE, os.urandom), range(16)))
-    sealed = sealers[0].seal(b"secret", "p")
-    assert all(sealer.open(sealed, "p") == b"secret" for sealer in sealers)
+        values = list(pool.map(sealed, range(16)))
+    sealer = sealer_of(tmp_path, NONE, os.urandom)
+    assert all(sealer.open(value, "p") == b"secret" for value in values)
     assert [path.name for path in tmp_path.iterdir()] == [MASTER_KEY_FILE]
     assert (tmp_path / MASTER_KEY_FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_given_keys_leave_no_key_in_the_folder(tmp_path: Path) -> None:
-    load_sealer(tmp_path, Secret(base64.b64encode(NEW).decode()), os.urandom)
+    sealer_of(tmp_path, Secret(base64.b64encode(NEW).decode()), os.urandom).seal(b"x", "p")
     assert not list(tmp_path.iterdir())
 
 
 def test_rotation_seals_everything_again_and_keeps_the_key_before(tmp_path: Path) -> None:
-    first = load_sealer(tmp_path, NONE, os.urandom)
+    first = sealer_of(tmp_path, NONE, os.urandom)
     first.write(tmp_path / "a.key", b"alpha")
+    os.utime(tmp_path / "a.key", (1, 2))
     (tmp_path / "plain").write_bytes(b"not sealed")
     (tmp_path / "plain").chmod(0o600)
     said: list[str] = []
     rotate(tmp_path, NONE, os.urandom, said.append)
     assert said == ["a new master key is in place", "sealed again: a.key"]
-    second = load_sealer(tmp_path, NONE, os.urandom)
+    second = sealer_of(tmp_path, NONE, os.urandom)
     assert second.read(tmp_path / "a.key") == b"alpha"
+    assert (tmp_path / "a.key").stat().st_mtime == 2
     assert (tmp_path / "plain").read_bytes() == b"not sealed"
-    with pytest.raises(ConfigError, match="not here"):
-        first.read(tmp_path / "a.key")
     assert second.open(first.seal(b"late", "p"), "p") == b"late"  # by a process that still runs
     first.write(tmp_path / "late.key", b"late")
+    assert first.read(tmp_path / "a.key") == b"alpha"  # it looks for the key that it lacks
     rotate(tmp_path, NONE, os.urandom, said.append)  # what came late is carried over, too
-    third = load_sealer(tmp_path, NONE, os.urandom)
+    third = sealer_of(tmp_path, NONE, os.urandom)
     assert third.read(tmp_path / "late.key") == b"late"
     assert third.read(tmp_path / "a.key") == b"alpha"
     assert len((tmp_path / MASTER_KEY_FILE).read_text().split()) == 2
@@ -101,14 +105,14 @@ def test_rotation_seals_everything_again_and_keeps_the_key_before(tmp_path: Path
 
 def test_rotation_with_given_keys_seals_under_the_first(tmp_path: Path) -> None:
     old, new = (base64.b64encode(key).decode() for key in (OLD, NEW))
-    load_sealer(tmp_path, Secret(old), os.urandom).write(tmp_path / "a.key", b"alpha")
+    sealer_of(tmp_path, Secret(old), os.urandom).write(tmp_path / "a.key", b"alpha")
     rotate(tmp_path, Secret(f"{new},{old}"), os.urandom, lambda _: None)
-    assert load_sealer(tmp_path, Secret(new), os.urandom).read(tmp_path / "a.key") == b"alpha"
+    assert sealer_of(tmp_path, Secret(new), os.urandom).read(tmp_path / "a.key") == b"alpha"
 
 
 def test_a_rotation_that_cannot_open_something_changes_nothing(tmp_path: Path) -> None:
-    load_sealer(tmp_path, NONE, os.urandom).write(tmp_path / "a.key", b"alpha")
-    Sealer([OLD], os.urandom).write(tmp_path / "b.key", b"beta")
+    sealer_of(tmp_path, NONE, os.urandom).write(tmp_path / "a.key", b"alpha")
+    Sealer(lambda: [OLD], os.urandom).write(tmp_path / "b.key", b"beta")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ConfigError, match=r"b\.key"):
         rotate(tmp_path, NONE, os.urandom, lambda _: None)
@@ -120,3 +124,13 @@ def test_what_another_made_first_stays(tmp_path: Path) -> None:
     make_once(tmp_path / "x", b"second", os.urandom)
     assert (tmp_path / "x").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_the_first_version_left_plain_is_read_and_sealed_by_a_rotation(tmp_path: Path) -> None:
+    (tmp_path / "service.password").write_bytes(b"plain")
+    (tmp_path / "service.password").chmod(0o600)
+    sealer = sealer_of(tmp_path, NONE, os.urandom)
+    assert sealer.read(tmp_path / "service.password") == b"plain"
+    rotate(tmp_path, NONE, os.urandom, lambda _: None)
+    assert b"plain" not in (tmp_path / "service.password").read_bytes()
+    assert sealer.read(tmp_path / "service.password") == b"plain"

@@ -31,6 +31,7 @@ from transom.identity.model import DEFAULT_DOMAIN, Reference
 from transom.identity.store import roles, users
 from transom.runtime.clock import Clock
 from transom.runtime.db.transaction import Transaction
+from transom.runtime.sealing import SealBroken, Sealer
 from transom.runtime.secrets import new_password, read_private, write_private
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Bootstrap:
     clock: Clock
     data: Path
     keys: Path
+    sealer: Sealer
     access: clouds.Access
 
     async def ensure(self) -> None:
@@ -63,14 +65,14 @@ class Bootstrap:
                 password = password or new_password(self.seeds.random).reveal()
                 await self._set_admin_password(password, drawn=drawn)
             self._write_access(text, password)
-            secret = _read(self.keys / SERVICE_PASSWORD_FILE).strip()
+            secret = self._service_password()
             if not fresh and not await self._serves(secret):
                 secret = ""
             if fresh or not secret:
                 secret = secret or new_password(self.seeds.random).reveal()
                 names = (SERVICE_USER, SERVICE_PROJECT, SERVICE_ROLES)
                 await self.seeds.sow(*names, secret, drawn=True)
-                write_private(self.keys / SERVICE_PASSWORD_FILE, f"{secret}\n".encode())
+                self.sealer.write(self.keys / SERVICE_PASSWORD_FILE, secret.encode())
 
     async def reset_admin_password(self) -> None:
         """A new password, in the files; all tokens of `admin` are void.
@@ -95,6 +97,13 @@ class Bootstrap:
         lines = clouds.openrc(self.access, password)
         if _read(self.data / "openrc") != lines:
             write_private(self.data / "openrc", lines.encode())
+
+    def _service_password(self) -> str:
+        """That of the file, or "" if it holds none. Raises: ConfigError."""
+        try:
+            return self.sealer.read(self.keys / SERVICE_PASSWORD_FILE).decode().strip()
+        except (FileNotFoundError, SealBroken, UnicodeDecodeError):
+            return ""
 
     async def _serves(self, secret: str) -> bool:
         """Whether it is the service user's password; if an admin has removed that user, yes."""

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keys of tokens: `token-N.key` in a folder that only its owner may enter.
+"""The keys of tokens: `token-N.key`, sealed, in a folder that only its owner may enter.
 
 A key is rotated by adding the file of the next number, in whatever process; the old file goes when
 the last token that it sealed has ended.
 
 Invariants:
-1. Processes that start at once on an empty folder agree on the first key: a key gets its name by a
-   link, which only one of them makes.
+1. Processes that start at once on an empty folder agree on the first key.
 2. Each token is sealed and opened with the keys that the folder has then: it is looked at again
    when its time of change is another, or a token names a key that is not known.
 """
 
 import contextlib
-import os
 import re
 from pathlib import Path
 
@@ -21,7 +19,8 @@ from transom.identity.logic import rotation
 from transom.identity.logic.token import KEY_BYTES, NONCE_BYTES, TokenCodec, key_number
 from transom.identity.model import Claims
 from transom.runtime.ids import Randomness
-from transom.runtime.secrets import private_folder, read_private, sync_folder, write_private
+from transom.runtime.sealing import SealBroken, Sealer, make_once
+from transom.runtime.secrets import private_folder, sync_folder
 
 _FILE_NAME = re.compile(r"token-(\d{1,9})\.key")
 
@@ -29,8 +28,9 @@ _FILE_NAME = re.compile(r"token-(\d{1,9})\.key")
 class KeyRing:
     """The keys of one folder, once loaded."""
 
-    def __init__(self, folder: Path, random: Randomness) -> None:
+    def __init__(self, folder: Path, sealer: Sealer, random: Randomness) -> None:
         self._folder = folder
+        self._sealer = sealer
         self._random = random
         self._codec: TokenCodec | None = None
         self._changed_ns = 0
@@ -83,7 +83,7 @@ class KeyRing:
         return self._codec
 
     def _read(self) -> dict[int, bytes]:
-        return {number: _key(path) for number, path in self._files().items()}
+        return {number: self._key(path) for number, path in self._files().items()}
 
     def _files(self) -> dict[int, Path]:
         found = ((_FILE_NAME.fullmatch(path.name), path) for path in self._folder.iterdir())
@@ -94,20 +94,12 @@ class KeyRing:
 
     def _make(self, number: int) -> None:
         """Leaves a key of this number as it is."""
-        beside = self._folder / f"new-{self._random(8).hex()}"
-        write_private(beside, self._random(KEY_BYTES))
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(beside, self._path(number))
-        finally:
-            beside.unlink()
-        sync_folder(self._folder)
+        path = self._path(number)
+        make_once(path, self._sealer.seal(self._random(KEY_BYTES), path.name), self._random)
 
-
-def _key(path: Path) -> bytes:
-    key = read_private(path)
-    if len(key) != KEY_BYTES:
-        raise ConfigError(
-            f"{path}: is no key of tokens ({len(key)} bytes); remove it, and all tokens are void"
-        )
-    return key
+    def _key(self, path: Path) -> bytes:
+        with contextlib.suppress(SealBroken):
+            key = self._sealer.read(path)
+            if len(key) == KEY_BYTES:
+                return key
+        raise ConfigError(f"{path}: is no key of tokens; remove it, and all tokens are void")

@@ -124,16 +124,7 @@ class Certificate(Collector):
         log.info("new certificate in use", extra={"expires_s": round(self._expires_s())})
 
     def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily(
-            "transom_tls_certificate_expires_seconds",
-            "Until the certificate in use expires; negative when it has.",
-            self._expires_s(),
-        )
-        yield CounterMetricFamily(
-            "transom_tls_reload_failures",
-            "New certificates that could not be used, so that the old one was kept.",
-            self._failures,
-        )
+        return figures(self._expires_s(), self._failures)
 
     def _take(self, pair: Pair) -> None:
         self._pair = pair
@@ -160,6 +151,22 @@ class Certificate(Collector):
             await asyncio.sleep(LOOK_EACH_S)
             self.look()
             self._warn()
+
+
+def figures(expires_s: float, failures: int) -> list[Metric]:
+    """What `/metrics` shows of a certificate."""
+    return [
+        GaugeMetricFamily(
+            "transom_tls_certificate_expires_seconds",
+            "Until the certificate in use expires; negative when it has.",
+            expires_s,
+        ),
+        CounterMetricFamily(
+            "transom_tls_reload_failures",
+            "New certificates that could not be used, so that the old one was kept.",
+            failures,
+        ),
+    ]
 
 
 def is_self_signed(certificate: Path) -> bool:
