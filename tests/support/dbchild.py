@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from transom.cli.parts import STORES
 from transom.errors import TransomError
 from transom.node.lease import Lease
 from transom.runtime.clock import SystemClock
@@ -113,6 +114,21 @@ async def publish_on(folder: Path) -> None:
 
 def upgrade_killed(folder: Path, at: int) -> None:
     """An upgrade that is killed when it is about to run its statement number `at`."""
+    kill_at(at)
+    rooms = [Migrations("test", folder / "things")]
+    say(applied=migrate.upgrade(folder / "test.db", rooms, clock=SystemClock()))
+
+
+def folder_upgrade_killed(folder: Path, at: int) -> None:
+    """As `upgrade_killed`, of a data folder; statements are counted over all its databases."""
+    kill_at(at)
+    for store in STORES.values():
+        path = folder / store.file_name
+        say(applied=migrate.upgrade(path, store.migrations, clock=SystemClock()))
+
+
+def kill_at(at: int) -> None:
+    """From here on, before the migrations' statement of this number."""
     whole = migrate.statements
     count = 0
 
@@ -125,8 +141,6 @@ def upgrade_killed(folder: Path, at: int) -> None:
             yield statement
 
     migrate.statements = killing
-    rooms = [Migrations("test", folder / "things")]
-    say(applied=migrate.upgrade(folder / "test.db", rooms, clock=SystemClock()))
 
 
 async def limited(folder: Path, count: int) -> None:
@@ -137,8 +151,8 @@ async def limited(folder: Path, count: int) -> None:
 
 def main() -> None:
     what, folder, *rest = sys.argv[1:]
-    if what == "upgrade_killed":
-        upgrade_killed(Path(folder), int(rest[0]))
+    if what in ("upgrade_killed", "folder_upgrade_killed"):
+        globals()[what](Path(folder), int(rest[0]))
     else:
         asyncio.run(globals()[what](Path(folder), *map(int, rest)))
 

@@ -52,7 +52,7 @@ class Doors(Stack):
         self.start("--port", str(self.port))
         return self
 
-    def role(self, name: str) -> "Role":  # type: ignore[override]
+    def role_process(self, name: str) -> "Role":
         return Role(self, name)
 
 
@@ -95,4 +95,3 @@ class Role:
 def stop_all(roles: Sequence[Role]) -> None:
     for role in reversed(roles):
         role.stop()
-

@@ -165,15 +165,14 @@ def build(
     )
     seeds = local.bootstrap.seeds
     writes, passwords, keys = seeds.writes, seeds.passwords, local.upkeep.keys
-    policy = policy or PolicyFile(SOURCE, None, DEFAULT_RULES)
-    rules = policy.rules
+    rules = (policy := policy or PolicyFile(SOURCE, None, DEFAULT_RULES)).rules
     tokens = Tokens(database, writes, keys, rules, clock, random)
     credentials = Credentials(database, passwords, clock)
     users = Users(writes, rules, passwords, credentials, random)
     domains, grants = Domains(writes, rules, random), Grants(writes, rules)
-    sign_in = SignIn(tokens, credentials, config.token_ttl_s)
     delegated = ApplicationCredentials(writes, rules, passwords, clock, random)
     known = Catalogue(catalogue, config.region)
+    sign_in = SignIn(tokens, credentials, config.token_ttl_s)
     handlers: list[Handlers] = [
         AuthHandlers(sign_in, tokens, users, domains, grants, known, root),
         CatalogueHandlers(tokens, rules, known, root),

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partialmethod
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -27,6 +26,7 @@ from transom.messaging.envelope import Notification, decode_notification, encode
 from transom.messaging.target import Target
 from transom.messaging.transport import Transport
 from transom.runtime.ids import new_hex, new_uuid
+from transom.runtime.lifecycle import Entered
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Incoming:
         self._delivery.requeue()
 
 
-class Listener:
+class Listener(Entered):
     """An async iterator over notifications, and an async context manager.
 
     Iterating starts it; it ends with `stop`, with its context, or with the transport. At most
@@ -237,15 +237,3 @@ class Listener:
             except InvalidEnvelope as error:
                 log.warning("unreadable notification dropped", extra={"reason": str(error)})
                 delivery.acknowledge()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()

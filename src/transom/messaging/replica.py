@@ -10,7 +10,6 @@ Invariants:
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self, assert_never
 
 from transom.errors import InvalidEnvelope, TransomError
@@ -51,6 +50,7 @@ from transom.messaging.server import Server
 from transom.messaging.target import Target
 from transom.messaging.transport import Events, Transport
 from transom.runtime.ids import new_hex
+from transom.runtime.lifecycle import Entered
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ STOP_S = 5.0
 Item = ChangeSet | Live | Stale
 
 
-class TableReplica:
+class TableReplica(Entered):
     """Iterate it for change sets and changes of state; that starts it. A lifecycle service.
 
     `tables`: none means all of the source's. The consumer owns the rows and carries out each
@@ -222,18 +222,6 @@ class TableReplica:
         if self._failure is not None:
             raise self._failure
         raise StopAsyncIteration
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
 
 class _Ears:

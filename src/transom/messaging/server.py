@@ -16,8 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from transom.errors import (
     CallerError,
@@ -36,6 +35,7 @@ from transom.messaging.proto.delivery import DuplicateWindow
 from transom.messaging.target import Target
 from transom.messaging.transport import Transport
 from transom.runtime.ids import new_hex
+from transom.runtime.lifecycle import Entered
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ ANSWERING_FACTOR = 8
 EXPECTED = (CallerError, NoSuchMethod, UnsupportedVersion)
 
 
-class Server:
+class Server(Entered):
     """An async context manager; or `start` and `stop`, again and again."""
 
     def __init__(
@@ -265,15 +265,3 @@ class Server:
         elif error is not None:
             log.warning("answer was not taken in time", extra={"reason": error.detail})
         self._admit()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()

@@ -19,8 +19,7 @@ Invariants:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from transom.messaging.client import Client
 from transom.messaging.heartbeats import Heartbeats
@@ -49,6 +48,7 @@ from transom.messaging.server import Server
 from transom.messaging.target import Target
 from transom.messaging.transport import Transport
 from transom.runtime.ids import new_hex
+from transom.runtime.lifecycle import Entered
 
 __all__ = ["Feed", "MemoryFeed", "TablePublisher", "TableReplica", "poke"]
 
@@ -95,7 +95,7 @@ class MemoryFeed:
         return self._feed.snapshot(tables, after, limit)
 
 
-class TablePublisher:
+class TablePublisher(Entered):
     """Sends a feed's change sets, serves who catches up, and beats. A lifecycle service.
 
     `on_poke`: somebody has changed what the feed is made of (see `poke`).
@@ -150,18 +150,6 @@ class TablePublisher:
         """
         for piece in split(change_set):
             await self._everyone.cast({}, "changed", changes=encode_changes(piece))
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
 
 class _Served:

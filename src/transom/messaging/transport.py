@@ -13,7 +13,6 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from transom.errors import MessageDeliveryFailure, MessagingError
@@ -28,6 +27,7 @@ from transom.messaging.drivers.base import (
 )
 from transom.runtime.clock import Clock, SystemClock
 from transom.runtime.ids import Randomness
+from transom.runtime.lifecycle import Entered
 
 if TYPE_CHECKING:
     from transom.messaging.url import TransportURL
@@ -89,7 +89,7 @@ class Events:
         return self._waiting.popleft()
 
 
-class Transport:
+class Transport(Entered):
     """An async context manager. Not shared between event loops."""
 
     def __init__(
@@ -193,15 +193,3 @@ class Transport:
             raise MessageDeliveryFailure(
                 "the transport does not run; enter it with `async with` before using it"
             )
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.stop()

@@ -2,7 +2,7 @@
 """An archive of files: a tar whose first member says what is in it, each with its SHA-256.
 
 Invariants:
-1. An archive is 0600, and whole or absent.
+1. An archive is 0600, and whole or absent; also where a file changed while it was read.
 2. Nothing is unpacked that the manifest does not name, that is not as it says, or whose path leads
    out of the folder.
 """
@@ -54,7 +54,7 @@ class Unpacked:
 def pack(to: Path, files: Mapping[str, Path], about: Mapping[str, Any]) -> int:
     """Writes the archive; answers its length in bytes. `files`: name in the archive -> path.
 
-    Raises: ConfigError if there is one of that name; OSError.
+    Raises: ConfigError if there is one of that name, or a file changes meanwhile; OSError.
     """
     if to.exists():
         raise ConfigError(f"{to}: is there already; choose another name, or move it away")
@@ -67,8 +67,7 @@ def pack(to: Path, files: Mapping[str, Path], about: Mapping[str, Any]) -> int:
             with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 _add(tar, MANIFEST, io.BytesIO(manifest), len(manifest))
                 for name, member in members.items():
-                    with files[name].open("rb") as content:
-                        _add(tar, name, content, member.bytes)
+                    _add_file(tar, name, files[name], member)
             raw.flush()
             os.fsync(raw.fileno())
         os.link(beside, to)  # unlike a rename, never over another
@@ -135,6 +134,35 @@ def _member(path: Path) -> Member:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return Member(file.tell(), digest.hexdigest())
+
+
+class _Hashed(io.RawIOBase):
+    """A file's content as it is read; `digest` is of that. Raises: ConfigError where it ends."""
+
+    def __init__(self, path: Path, content: IO[bytes]) -> None:
+        self._path = path
+        self._content = content
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self._content.read(size)
+        if len(chunk) < size:
+            raise _changed(self._path)
+        self.digest.update(chunk)
+        return chunk
+
+
+def _changed(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: changed while it was read; take the backup again")
+
+
+def _add_file(tar: tarfile.TarFile, name: str, path: Path, member: Member) -> None:
+    """Raises: ConfigError unless the file is still what the manifest says."""
+    with path.open("rb") as content:
+        hashed = _Hashed(path, content)
+        _add(tar, name, hashed, member.bytes)
+    if hashed.digest.hexdigest() != member.sha256:
+        raise _changed(path)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], length: int) -> None:

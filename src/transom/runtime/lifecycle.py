@@ -30,6 +30,28 @@ class Service(Protocol):
         """Stops taking work, finishes what runs, lets go. Idempotent."""
 
 
+class Entered:
+    """A service that `async with` starts and stops."""
+
+    async def start(self) -> None:
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
 class Lifecycle:
     """Owner of a process's services and tasks; an async context manager."""
 

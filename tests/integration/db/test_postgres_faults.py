@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -248,6 +249,36 @@ async def test_a_full_pool_and_a_slow_statement_are_told_in_time(
         for error in await asyncio.gather(*sleepers):
             assert isinstance(error, Unavailable)
         await database.write(put("next"))
+
+
+async def test_a_server_without_room_for_another_connection_goes_on_with_those_that_are_there(
+    server: Server, tmp_path: Path
+) -> None:
+    role = f"few_{tmp_path.name}_{random.randrange(1 << 30)}".replace("-", "_")[:60]
+    await server.ask(f"create role {role} superuser login")
+    parts = urlsplit(server.url)
+    host, port = server.address
+    url = urlunsplit(parts._replace(netloc=f"{role}@{host}:{port}"))
+
+    async def pausing(transaction: Transaction) -> None:
+        await transaction.fetch("select pg_sleep(0.1)")
+
+    database = server.database(
+        tmp_path / "test.db", [things(tmp_path)], clock=SystemClock(), url=url, pool_max=8
+    )
+    try:
+        await database.start()
+        await server.ask(f"alter role {role} nosuperuser connection limit 3")
+        await server.ask(f"grant all on schema {schema_of(tmp_path / 'test.db')} to {role}")
+        for _ in range(3):
+            told = [in_time(database.read(pausing)) for _ in range(8)]
+            assert await asyncio.gather(*told) == [None] * 8
+            assert database.problem == ""
+    finally:
+        await database.stop()
+        await server.ask(f"drop schema {schema_of(tmp_path / 'test.db')} cascade")
+        await server.ask(f"drop owned by {role}")
+        await server.ask(f"drop role {role}")
 
 
 async def test_a_row_that_another_session_locks_is_told_in_time(

@@ -10,7 +10,8 @@ Invariants:
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from transom.errors import ConfigError
@@ -31,22 +32,35 @@ def copy_file(source: Path, to: Path) -> None:
     Raises: what opening does; ConfigError if `to` exists.
     """
     check_header(source)
-    _new_file(to)
     try:
-        reader = connect_reader(source)
-        try:
-            writer = connect_writer(to)
+        with new_file(to) as writer:
+            reader = connect_reader(source)
             try:
                 reader.backup(writer)
                 writer.execute("pragma journal_mode = delete")
             finally:
-                writer.close()
-        finally:
-            reader.close()
-        _sync(to)
+                reader.close()
     except (sqlite3.Error, OSError) as error:
-        to.unlink(missing_ok=True)
         raise cannot_open(source, error) from error
+
+
+@contextmanager
+def new_file(to: Path) -> Iterator[sqlite3.Connection]:
+    """An empty database to be filled; afterwards it is on disk, or, if that failed, not there.
+
+    Raises: ConfigError if `to` exists.
+    """
+    try:
+        os.close(os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise ConfigError(f"{to}: is there already; choose another name") from None
+    try:
+        connection = connect_writer(to)
+        try:
+            yield connection
+        finally:
+            connection.close()
+        _sync(to)
     except BaseException:  # Safety: leaves nothing half behind, and raised again
         to.unlink(missing_ok=True)
         raise
@@ -77,13 +91,6 @@ def check_version(path: Path, rooms: Sequence[Migrations]) -> None:
             connection.close()
     except sqlite3.Error as error:
         raise cannot_open(path, error) from error
-
-
-def _new_file(path: Path) -> None:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        raise ConfigError(f"{path}: is there already; choose another name") from None
 
 
 def _sync(path: Path) -> None:

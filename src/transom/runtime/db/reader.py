@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from transom.errors import InternalError, StorageUnavailable
+from transom.errors import InternalError
 from transom.runtime.db.connection import cannot_open, check_header, connect_reader
-from transom.runtime.db.faults import as_error, fault_of, named
 from transom.runtime.db.migrate import Migrations, check
 from transom.runtime.db.transaction import Verb
-from transom.runtime.db.verb import SqliteTransaction, drive
+from transom.runtime.db.verb import SqliteTransaction, in_snapshot
 
 T = TypeVar("T")
 
@@ -62,15 +61,4 @@ class SqliteReader:
         raise InternalError(detail=f"{self.path} is written by another process")
 
     async def read(self, verb: Verb[T]) -> T:
-        reads = self._reads
-        if reads is None:
-            raise StorageUnavailable("The store is closed.")
-        reads.failed = None
-        try:
-            reads.run("begin")
-            try:
-                return drive(verb, reads)
-            finally:
-                reads.run("rollback")
-        except sqlite3.Error as error:
-            raise as_error(fault_of(error), named(error)) from error
+        return in_snapshot(verb, self._reads)

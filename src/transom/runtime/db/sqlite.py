@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 from transom.errors import StorageUnavailable, Unavailable
 from transom.runtime.clock import Clock
 from transom.runtime.db.connection import cannot_open, connect_reader
-from transom.runtime.db.faults import Fault, as_error, fault_of, named, poisoned
+from transom.runtime.db.faults import Fault, poisoned
 from transom.runtime.db.file import mark_poisoned, open_file
 from transom.runtime.db.migrate import Migrations
 from transom.runtime.db.thread import Opened, WriterThread
 from transom.runtime.db.transaction import Verb
-from transom.runtime.db.verb import SqliteTransaction, drive
+from transom.runtime.db.verb import SqliteTransaction, in_snapshot
 from transom.runtime.db.writer import GroupWriter, Job, settle
 
 log = logging.getLogger(__name__)
@@ -147,21 +147,10 @@ class SqliteDatabase:
 
     async def read(self, verb: Verb[T]) -> T:
         reads = self._reads
-        if reads is None:
-            raise StorageUnavailable("The store is closed.")
-        reads.failed = None
         try:
-            reads.run("begin")
-            try:
-                return drive(verb, reads)
-            finally:
-                reads.run("rollback")
-        except sqlite3.Error as error:
-            fault = fault_of(error)
-            reads.failed = reads.failed or (fault, named(error))
-            raise as_error(fault, named(error)) from error
+            return in_snapshot(verb, reads)
         finally:
-            if reads.failed is not None and reads.failed[0] is Fault.DAMAGED:
+            if reads is not None and reads.failed and reads.failed[0] is Fault.DAMAGED:
                 self._distrust(reads.failed[1])
 
     def _open(self) -> Opened:

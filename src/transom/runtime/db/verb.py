@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import TypeVar
 
-from transom.errors import InternalError, TransomError
+from transom.errors import InternalError, StorageUnavailable, TransomError
 from transom.runtime.db.faults import OF_THE_GROUP, Fault, as_error, fault_of, named
 from transom.runtime.db.transaction import Parameters, Row, Transaction, Verb
 
@@ -71,6 +71,25 @@ class SqliteTransaction:
         if fault in OF_THE_GROUP and self.failed is None:
             self.failed = (fault, named(error))
         return as_error(fault, named(error))
+
+
+def in_snapshot(verb: Verb[T], reads: "SqliteTransaction | None") -> T:
+    """Runs the verb in a transaction that is undone; None: the store is closed.
+
+    Raises: what the verb raises; what storage raises, with `reads.failed` set.
+    """
+    if reads is None:
+        raise StorageUnavailable("The store is closed.")
+    reads.failed = None
+    try:
+        reads.run("begin")
+        try:
+            return drive(verb, reads)
+        finally:
+            reads.run("rollback")
+    except sqlite3.Error as error:
+        reads.failed = reads.failed or (fault_of(error), named(error))
+        raise as_error(fault_of(error), named(error)) from error
 
 
 def drive(verb: Verb[T], transaction: Transaction) -> T:

@@ -5,6 +5,7 @@ Invariants:
 1. Never more than the limit plus one byte comes out, whatever goes in: what would be more is not
    inflated at all.
 2. Past `FREE_BYTES`, nothing may grow more than `RATIO_MOST` times: real content does not.
+3. There are at most `MEMBERS_MOST` members: empty ones of 20 bytes each would cost a lot of time.
 
 Source: RFC 9110, 8.4.1; RFC 1950 (deflate), RFC 1952 (gzip, of one or more members).
 """
@@ -15,6 +16,7 @@ from transom.errors import BadRequest, TooLarge, UnsupportedMedia
 
 FREE_BYTES = 64 * 1024
 RATIO_MOST = 200
+MEMBERS_MOST = 100
 _WINDOWS = {
     b"deflate": zlib.MAX_WBITS,
     b"gzip": 16 + zlib.MAX_WBITS,
@@ -40,6 +42,7 @@ class Inflater:
         self._windows = windows
         self._limit = limit
         self._member = zlib.decompressobj(windows)
+        self._members = 1
         self._in_bytes = 0
         self._out_bytes = 0
 
@@ -69,6 +72,9 @@ class Inflater:
     def _next_member(self) -> None:
         if self._windows == zlib.MAX_WBITS:
             raise BadRequest("The body goes on after its compressed content.")
+        if self._members == MEMBERS_MOST:
+            raise BadRequest(f"The body has more than {MEMBERS_MOST} gzip members; send it as one.")
+        self._members += 1
         self._member = zlib.decompressobj(self._windows)
 
     def _check(self) -> None:

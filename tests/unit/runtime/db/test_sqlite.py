@@ -1,4 +1,4 @@
-"""What one database promises to its callers, with nothing broken under it."""
+"""What a SQLite file promises beyond what every database does (tests/conformance)."""
 
 import asyncio
 import sqlite3
@@ -6,26 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from transom.errors import Conflict, InternalError, StorageUnavailable, Unavailable
+from transom.errors import InternalError, StorageUnavailable
 from transom.runtime.db.transaction import Transaction
 
 from support.db import migrations, names, opened, put
-
-
-async def test_what_one_verb_raises_undoes_it_alone(tmp_path: Path) -> None:
-    async def failing(transaction: Transaction) -> None:
-        await put("lost")(transaction)
-        raise Conflict("no")
-
-    async with opened(tmp_path) as database:
-        outcomes = await asyncio.gather(
-            database.write(put("a")),
-            database.write(failing),
-            database.write(put("b")),
-            return_exceptions=True,
-        )
-        assert [type(outcome) for outcome in outcomes] == [type(None), Conflict, type(None)]
-        assert await database.read(names) == ["a", "b"]
 
 
 async def test_what_is_written_in_one_turn_is_one_group_in_its_order(tmp_path: Path) -> None:
@@ -91,57 +75,6 @@ async def test_a_verb_that_waits_is_told_so_and_undone(tmp_path: Path, inline: b
         assert await database.read(names) == []
 
 
-async def test_too_many_waiting_are_refused(tmp_path: Path) -> None:
-    async with opened(tmp_path, waiting_max=10) as database:
-        outcomes = await asyncio.gather(
-            *(database.write(put(f"{at:02d}")) for at in range(15)), return_exceptions=True
-        )
-        assert [type(outcome) for outcome in outcomes[10:]] == [Unavailable] * 5
-        assert len(await database.read(names)) == 10
-        await database.write(put("later"))
-
-
-async def test_reads_see_one_snapshot_and_change_nothing(tmp_path: Path) -> None:
-    async with opened(tmp_path) as database:
-        await database.write(put("a"))
-        with pytest.raises(InternalError):
-            await database.read(put("b"))
-        assert await database.read(names) == ["a"]
-
-
-async def test_a_second_row_of_one_key_is_a_conflict(tmp_path: Path) -> None:
-    async def insert(transaction: Transaction) -> None:
-        await transaction.execute("insert into thing (name, size) values ('a', 1)")
-
-    async def wrong(transaction: Transaction) -> None:
-        await transaction.execute("insert into nothing values (1)")
-
-    async with opened(tmp_path) as database:
-        await database.write(insert)
-        with pytest.raises(Conflict):
-            await database.write(insert)
-        with pytest.raises(InternalError, match="Something went wrong"):
-            await database.write(wrong)
-
-
-async def test_rows_touched_are_counted_also_behind_with(tmp_path: Path) -> None:
-    async def counted(transaction: Transaction) -> list[int]:
-        await transaction.execute_many(
-            "insert into thing (name, size) values (?, ?)", [(f"{at}", at) for at in range(5)]
-        )
-        return [
-            await transaction.execute("update thing set size = 9 where size >= ?", (3,)),
-            await transaction.execute("update thing set size = 9 where size = 77"),
-            await transaction.execute(
-                "with big as (select name from thing where size = 9) "
-                "delete from thing where name in (select name from big)"
-            ),
-        ]
-
-    async with opened(tmp_path) as database:
-        assert await database.write(counted) == [2, 0, 2]
-
-
 async def test_a_half_read_query_holds_no_snapshot(tmp_path: Path) -> None:
     async def first(transaction: Transaction) -> str:
         row = await transaction.fetch_one("select name from thing order by name")
@@ -151,20 +84,6 @@ async def test_a_half_read_query_holds_no_snapshot(tmp_path: Path) -> None:
         for name in ("c", "b", "a"):
             await database.write(put(name))
             assert await database.read(first) == name
-
-
-async def test_a_closed_store_says_so_and_can_be_opened_again(tmp_path: Path) -> None:
-    async with opened(tmp_path) as database:
-        last = asyncio.create_task(database.write(put("last")))
-        await asyncio.sleep(0)
-        await database.stop()
-        await last  # what was taken is finished
-        await database.stop()
-        for refused in (database.write(put("b")), database.read(names)):
-            with pytest.raises(StorageUnavailable):
-                await refused
-        await database.start()
-        assert await database.read(names) == ["last"]
 
 
 async def test_the_log_is_copied_back_when_the_last_one_closes(tmp_path: Path) -> None:

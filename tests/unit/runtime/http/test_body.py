@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
 import json
+import time
 import tracemalloc
 import zlib
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from transom.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMedia
 from transom.runtime.http.body import Disconnected, body_reader, check_numbers, json_decoder
 from transom.runtime.http.depth import DEPTH_MOST, is_too_deep
-from transom.runtime.http.inflate import UnsupportedEncoding
+from transom.runtime.http.inflate import MEMBERS_MOST, UnsupportedEncoding
 from transom.runtime.http.route import Route
 
 LIMIT = 1000
@@ -197,6 +198,16 @@ async def test_gzip_of_several_members_is_one_body():
         assert await read(Request(*chunks), {b"content-encoding": b"gzip"}) == Posted([Item(1)])
 
 
+async def test_gzip_of_very_many_members_is_refused():
+    packed = gzip.compress(GOOD) + gzip.compress(b"") * (MEMBERS_MOST - 1)
+    coded = {b"content-encoding": b"gzip"}
+    reader = body_reader(route(), len(packed) * 2, 5.0)
+    assert reader is not None
+    assert await reader(Request(packed), coded) == Posted([Item(1)])
+    with pytest.raises(BadRequest, match="members"):
+        await reader(Request(packed + gzip.compress(b"")), coded)
+
+
 @pytest.mark.parametrize(
     ("encoding", "sent", "says"),
     [
@@ -261,6 +272,14 @@ def test_a_body_nested_too_deep_is_refused_before_it_is_decoded(opened):
 def test_depth_is_what_a_walk_through_the_value_says(value, most):
     for text in (json.dumps(value), json.dumps(value, indent=1)):
         assert is_too_deep(text.encode(), most) == (deepest(value) > most)
+
+
+@pytest.mark.parametrize("endless", [b'\\"', b'"', b'\\\\"', b'"\\'])
+def test_the_depth_of_a_text_that_never_ends_costs_no_more_than_its_length(endless):
+    """Its square would be half an hour."""
+    began_s = time.process_time()
+    is_too_deep(b"[" * (DEPTH_MOST + 1) + b'"' + endless * 500_000)
+    assert time.process_time() - began_s < 5
 
 
 @pytest.mark.parametrize(

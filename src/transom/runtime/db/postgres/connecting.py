@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 
-from transom.errors import ConfigError, StorageUnavailable, TransomError
+from transom.errors import ConfigError, StorageUnavailable, TransomError, Unavailable
 from transom.runtime.db.address import shown
 from transom.runtime.db.postgres.faults import ERRORS, Fault, as_error, fault_of, named
 from transom.runtime.secrets import Secret
@@ -26,7 +26,12 @@ CACHED_STATEMENTS = 256
 OLDEST_SERVER = 14
 UNKNOWN_SETTING = "42704"
 """What an older one says to a setting of `session`; also to a wrong parameter of the address."""
+_FULL = "53300"
 _SHARE = "select pg_advisory_lock_shared($1)"
+
+
+class NoRoom(Unavailable):
+    """The server is there, and takes no further connection."""
 
 
 def session(schema: str, statement_s: float) -> dict[str, str]:
@@ -54,11 +59,15 @@ def lock_key(schema: str, purpose: str) -> int:
 async def connect(url: Secret, settings: Mapping[str, str], most_s: float, *, use: str = "") -> Any:
     """`use`: the schema that this connection is a user of. In `most_s`, and in `CONNECT_S`.
 
-    Raises: TransomError (what to tell a request); `connect_first` tells a person.
+    Raises: NoRoom, TransomError (what to tell a request); `connect_first` tells a person.
     """
     try:
         return await _connected(url, settings, min(most_s, CONNECT_S), use)
     except ERRORS as error:
+        if getattr(error, "sqlstate", "") == _FULL:
+            raise NoRoom(
+                "The database has no room for another connection; try again.", detail=named(error)
+            ) from error
         raise as_error(fault_of(error), named(error)) from error
 
 

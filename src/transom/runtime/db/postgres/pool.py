@@ -7,6 +7,8 @@ Invariants:
 2. While the server is known to be away nobody waits for it: `borrow` refuses at once, and one
    task tries until it is back. What keeps a connection from being made is `away`.
 3. Every wait has an end.
+4. A server that takes no further connection is not away for who has some: those are shared, and
+   another one is tried for each `ASIDE_S`.
 """
 
 import asyncio
@@ -16,11 +18,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from transom.errors import TransomError, Unavailable
-from transom.runtime.db.postgres.connecting import close
+from transom.runtime.db.postgres.connecting import NoRoom, close
 
 log = logging.getLogger(__name__)
 
 PROBE_S = 0.5
+ASIDE_S = 5.0
 Connect = Callable[[], Awaitable[Any]]
 
 
@@ -40,16 +43,21 @@ class Pool:
 
     async def borrow(self) -> Any:
         """To be given back. Raises: Unavailable; what `connect` raises."""
-        self._refuse_while_away()
-        await self._places.acquire()
-        try:
+        while True:
             self._refuse_while_away()
-            connection = self._kept() or await self._made()
-        except BaseException:  # Safety: gives the place back, and goes on
-            self._places.release()
-            raise
-        self._lent[connection] = self._round
-        return connection
+            await self._places.acquire()
+            try:
+                self._refuse_while_away()
+                connection = self._kept() or await self._made()
+            except BaseException as error:  # Safety: gives the place back, and goes on
+                if self._can_share(error):
+                    log.info("no further connection", extra={"store": self._name})
+                    asyncio.get_running_loop().call_later(ASIDE_S, self._places.release)
+                    continue
+                self._places.release()
+                raise
+            self._lent[connection] = self._round
+            return connection
 
     async def warm(self) -> None:
         """Makes the first connection."""
@@ -95,8 +103,13 @@ class Pool:
         try:
             return await self._connect()
         except TransomError as error:
-            self._lose(error.detail)
+            if not self._can_share(error):
+                self._lose(error.detail)
             raise
+
+    def _can_share(self, error: BaseException) -> bool:
+        """Whether there is only no other connection than those that we have."""
+        return isinstance(error, NoRoom) and bool(self._lent or self._idle)
 
     def _lose(self, detail: str) -> None:
         if self._closed or self.away:

@@ -24,17 +24,17 @@ from transom.runtime.secrets import Secret
 
 UPGRADE_WAIT_S = 30.0
 # A query of the catalogue sees what is committed; `to_regclass` what this session remembers.
-_VERSIONS = """
+VERSIONS = """
 select count(*) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
 where nspname = $1 and relname = 'schema_version'
 """
 _SCHEMA = "select count(*) from pg_namespace where nspname = $1"
-_TABLES = """
+TABLES = """
 select count(*) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
 where nspname = $1
 """
 _APPLIED = "select room, number from schema_version"
-_LOCK = "select pg_advisory_xact_lock($1)"
+LOCK = "select pg_advisory_xact_lock($1)"
 _TRY_ALONE = "select pg_try_advisory_lock($1)"
 _RECORD = "insert into schema_version (room, number, name, applied_ms) values ($1, $2, $3, $4)"
 _IS_APPLIED = "select count(*) from schema_version where room = $1 and number = $2"
@@ -49,12 +49,12 @@ async def make_or_check(
     clock: Clock,
 ) -> None:
     """Raises: ConfigError (older, newer, not ours, refused), StorageFull, StorageUnavailable."""
-    async with _connected(url, settings) as connection:
-        await _check_server(connection, url)
-        if not await connection.fetchval(_VERSIONS, schema):
+    async with connected(url, settings) as connection:
+        await check_server(connection, url)
+        if not await connection.fetchval(VERSIONS, schema):
             await _make(connection, url, schema, rooms, clock)
-        where = _where(url, schema)
-        lacking = missing(where, await _applied(connection), rooms)
+        where = where_of(url, schema)
+        lacking = missing(where, await applied(connection), rooms)
         if any(not migration.after for migration in lacking):
             raise older(where, lacking)
 
@@ -67,11 +67,11 @@ async def upgrade(
     Raises: ConfigError, StorageFull, StorageUnavailable.
     """
     settings = {**session(schema, UPGRADE_WAIT_S), "statement_timeout": "0"}
-    async with _connected(url, settings) as connection:
-        if not await connection.fetchval(_VERSIONS, schema):
+    async with connected(url, settings) as connection:
+        if not await connection.fetchval(VERSIONS, schema):
             return []
         alone = await connection.fetchval(_TRY_ALONE, lock_key(schema, "use"))
-        lacking = missing(_where(url, schema), await _applied(connection), rooms)
+        lacking = missing(where_of(url, schema), await applied(connection), rooms)
         return [
             migration.name
             for migration in lacking
@@ -80,7 +80,7 @@ async def upgrade(
 
 
 @asynccontextmanager
-async def _connected(url: Secret, settings: Mapping[str, str]) -> AsyncIterator[Any]:
+async def connected(url: Secret, settings: Mapping[str, str]) -> AsyncIterator[Any]:
     connection = await connect_first(url, settings)
     try:
         yield connection
@@ -90,7 +90,7 @@ async def _connected(url: Secret, settings: Mapping[str, str]) -> AsyncIterator[
         await close(connection)
 
 
-async def _check_server(connection: Any, url: Secret) -> None:
+async def check_server(connection: Any, url: Secret) -> None:
     where = f"PostgreSQL at {shown(url.reveal())}"
     encoding = await connection.fetchval("show server_encoding")
     if encoding != "UTF8":
@@ -103,27 +103,34 @@ async def _check_server(connection: Any, url: Secret) -> None:
 async def _make(
     connection: Any, url: Secret, schema: str, rooms: Sequence[Migrations], clock: Clock
 ) -> None:
-    async with _transaction(connection):
-        await connection.execute(_LOCK, lock_key(schema, "upgrade"))
-        if await connection.fetchval(_VERSIONS, schema):
+    async with transaction(connection):
+        await connection.execute(LOCK, lock_key(schema, "upgrade"))
+        if await connection.fetchval(VERSIONS, schema):
             return
-        if await connection.fetchval(_TABLES, schema):
+        if await connection.fetchval(TABLES, schema):
             raise ConfigError(
-                f"{_where(url, schema)}: is not a schema of Transom; move it away, or use another "
+                f"{where_of(url, schema)}: is not a schema of Transom; move it away, or use another "
                 "database"
             )
-        if not await connection.fetchval(_SCHEMA, schema):
-            await connection.execute(f"create schema {schema}")
-        await connection.execute(migration_for_postgres(CREATE_VERSIONS))
-        for room in rooms:
-            for migration in room.files():
-                await _run(connection, migration, clock)
+        await make_tables(connection, schema, rooms, clock)
+
+
+async def make_tables(
+    connection: Any, schema: str, rooms: Sequence[Migrations], clock: Clock
+) -> None:
+    """All of an empty schema's, in the caller's transaction, under its `LOCK`."""
+    if not await connection.fetchval(_SCHEMA, schema):
+        await connection.execute(f"create schema {schema}")
+    await connection.execute(migration_for_postgres(CREATE_VERSIONS))
+    for room in rooms:
+        for migration in room.files():
+            await _run(connection, migration, clock)
 
 
 async def _apply(connection: Any, schema: str, migration: Migration, clock: Clock) -> bool:
     """False if another process was first."""
-    async with _transaction(connection):
-        await connection.execute(_LOCK, lock_key(schema, "upgrade"))
+    async with transaction(connection):
+        await connection.execute(LOCK, lock_key(schema, "upgrade"))
         if await connection.fetchval(_IS_APPLIED, migration.room, migration.number):
             return False
         await _run(connection, migration, clock)
@@ -144,7 +151,7 @@ def _script(migration: Migration) -> str:
 
 
 @asynccontextmanager
-async def _transaction(connection: Any) -> AsyncIterator[None]:
+async def transaction(connection: Any) -> AsyncIterator[None]:
     await connection.execute(_BEGIN)
     try:
         yield
@@ -155,9 +162,9 @@ async def _transaction(connection: Any) -> AsyncIterator[None]:
     await connection.execute("commit")
 
 
-async def _applied(connection: Any) -> set[tuple[str, int]]:
+async def applied(connection: Any) -> set[tuple[str, int]]:
     return {(row[0], row[1]) for row in await connection.fetch(_APPLIED)}
 
 
-def _where(url: Secret, schema: str) -> str:
+def where_of(url: Secret, schema: str) -> str:
     return f"schema {schema} of {shown(url.reveal())}"
