@@ -237,7 +237,10 @@ def routes() -> Iterator[str]:
     yield ""
     yield (
         "HEAD is served wherever GET is. What identity offers and to whom: "
-        "[identity](identity.md). The queue's calls: [the queue](queue.md)."
+        "[identity](identity.md). The queue's calls: [the queue](queue.md). With all that each "
+        "takes and answers, as OpenAPI: [identity](openapi/identity.json), "
+        "[the queue](openapi/queue.json), [the root](openapi/root.json); "
+        "[how to use them](../howto/use-the-openapi-document.md)."
     )
     for mount in (identity_mount(), _root()):
         yield ""
@@ -347,6 +350,8 @@ def figures() -> Iterator[str]:
         return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
 
     door = result("http")
+    token = result("token_check")["median"]
+    rule = max(result("rules")["rules"].values(), key=lambda one: one["ours"])
     commit = result("group_commit")["callers"]["64"]
     depth = result("queue_claim_depth")
     calls = result("zmq_calls")["callers"]["64"]
@@ -364,6 +369,12 @@ def figures() -> Iterator[str]:
                 f"{ours:.0f} µs",
                 f"{bare:.0f} µs: bare falcon and uvicorn ({door['ratio']:.2f} times)",
                 "`bench.http.door`",
+            ),
+            (
+                "A check of a known token; of an access rule, the dearest of five",
+                f"{token['transom']:.1f} µs; {rule['ours']:.1f} µs",
+                f"{token['check']:.0f} µs: keystonemiddleware; {rule['oslo']:.0f} µs: oslo.policy",
+                "`bench.http.token_check`, `bench.http.rules`",
             ),
             (
                 "Durable writes, 64 callers",

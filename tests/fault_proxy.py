@@ -61,7 +61,7 @@ class FaultProxy:
             writer.transport.abort()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         return self
 
     async def __aexit__(
@@ -72,14 +72,19 @@ class FaultProxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        await self.end_all()
+        await self._server.wait_closed()
+
+    async def end_all(self) -> None:
+        """Breaks every connection, and returns when nothing is done for it any more."""
         self.reset_all()
         for task in list(self._serving):
             task.cancel()
         if self._serving:
             await asyncio.wait(list(self._serving), timeout=5)
-        await self._server.wait_closed()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, to its end; also of another listener than ours."""
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)

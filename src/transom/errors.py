@@ -179,6 +179,10 @@ class StorageUnavailable(InternalError):
     retry_after_s = 5
 
 
+class OutcomeUnknown(StorageUnavailable):
+    """The store did not say whether the write is committed. Whoever asked must be told so."""
+
+
 class StorageDamaged(StorageUnavailable):
     """A database file is not what it was; the text says what to do with it."""
 
@@ -222,6 +226,12 @@ CATALOGUE: dict[type[TransomError], Entry] = {
     PeerError: Entry("unavailable", 503, True, "A needed service failed; try again."),
     StorageUnavailable: Entry(
         "storage-unavailable", 503, True, "The store takes no writes now; reads go on."
+    ),
+    OutcomeUnknown: Entry(
+        "outcome-unknown",
+        503,
+        False,
+        "The write may or may not have been kept; look before you repeat it.",
     ),
     StorageFull: Entry(
         "storage-full", 507, True, "No space is left for writes; free some and try again."

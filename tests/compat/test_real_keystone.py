@@ -274,7 +274,7 @@ def test_who_lost_the_password_is_told_and_gets_another(world: World, tmp_path: 
     again = register(first, keystone, "--region", "lost", "--new-password")
     assert again.status == 0, again
     told = again.out
-    kept = first.data / "keys" / "keystone.password"
+    kept = first.data / "keys" / "keystone.plain"
     assert f"password = (the line in {kept})" in told
     assert kept.stat().st_mode & 0o777 == 0o600
     password = kept.read_text().strip()
@@ -292,8 +292,8 @@ def test_a_run_that_was_killed_after_it_made_the_user_goes_on(world: World, tmp_
     keystone.make_one("users", name="halfway", domain_id="default", password="kept-one")
     DataFolder(stack.data).prepare()
     keys = stack.data / "keys"
-    (keys / "keystone.password").touch(mode=0o600)
-    (keys / "keystone.password").write_text("kept-one\n")
+    (keys / "keystone.plain").touch(mode=0o600)
+    (keys / "keystone.plain").write_text("kept-one\n")
     said = register(stack, keystone, "--region", "halfway")
     assert said.status == 0, said
     assert "made user" not in said.out

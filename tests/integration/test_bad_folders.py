@@ -184,7 +184,7 @@ def test_an_older_schema_is_told_and_healed_by_the_upgrade(stack: Stack) -> None
         f"api: {path}: made by an older Transom (lacks node/0002_before_feed); "
         "run: transom db upgrade"
     )
-    assert stack.transom("db", "upgrade").stdout == "applied node/0002_before_feed\n"
+    assert stack.transom("db", "upgrade").stdout == "applied node/0002_before_feed to queue\n"
     assert stack.transom("db", "upgrade").stdout == f"{stack.data}: nothing to do\n"
     assert serves(stack)
 

@@ -1,5 +1,6 @@
 """`transom doctor` finds each fault that is planted, says what to do, and changes nothing."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support.postgres import fresh_database
 from support.stack import Stack, wait_for
 
 Findings = list[dict[str, str]]
@@ -137,3 +139,32 @@ def test_a_running_stack_is_asked_and_a_role_that_stands_still_is_found(stack: S
         assert any("does not answer" in what for what in wrong(findings))
     finally:
         stack.stop()
+
+
+def test_a_database_server_is_asked_and_what_warns_is_told(tmp_path: Path) -> None:
+    with fresh_database() as server:
+        stack = Stack(tmp_path / "data", {"TRANSOM_DATABASE__URL": server.url})
+        try:
+            stack.start()
+            code, findings = examined(stack)
+            assert (code, wrong(findings)) == (0, [])
+            assert sum("MiB, of this version" in found["what"] for found in findings) == 2
+            policy = stack.data / "policy" / "queue.yaml"
+            policy.parent.mkdir()
+            policy.write_text("queues:create: rule:typo")
+            wait_for(
+                lambda: any("queue rules: " in found["what"] for found in examined(stack)[1]), 30
+            )
+        finally:
+            stack.stop()
+        asyncio.run(server.ask("delete from transom_queue.schema_version where room = 'node'"))
+        code, findings = examined(stack)
+        assert code == 1
+        assert "made by an older Transom" in wrong(findings)[0]
+        asyncio.run(server.ask("drop schema transom_queue cascade"))
+        code, findings = examined(stack)
+        assert code == 0
+        assert any("is not made yet" in found["what"] for found in findings)
+    code, findings = examined(stack)
+    assert code == 1
+    assert "PostgreSQL at" in wrong(findings)[0]

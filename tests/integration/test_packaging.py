@@ -136,6 +136,8 @@ def test_only_metrics_that_there_are_are_asked_for(tmp_path: Path) -> None:
     assert shown <= documented | {name.removesuffix("_created") for name in documented} | {
         f"{name}_{end}" for name in documented for end in ("bucket", "count", "sum", "created")
     }
+    promised = set(re.findall(r"(?m)^# TYPE (\w+)", text.decode()))
+    assert {name for name in documented - promised if "_tls_" not in name} == set()
     for where, expression in expressions().items():
         assert expression.count("(") == expression.count(")"), where
         names = set(METRIC.findall(expression))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from proof.calls import calls
+from proof.cuts import cuts_of, kills_on_postgres
 from proof.described import described
 from proof.feed import feed
 from proof.fire import kills_of, kills_of_any, kills_of_workers, pauses_of, pauses_of_workers
@@ -40,13 +41,17 @@ CAMPAIGNS: Mapping[str, tuple[Campaign, int]] = {
     "pause of three workers": (pauses_of_workers, 20),
     "pause api": (pauses_of("api"), 20),
     "pause worker": (pauses_of("worker"), 20),
+    "kill api on postgresql": (kills_on_postgres("api"), 100),
+    "kill worker on postgresql": (kills_on_postgres("worker"), 100),
+    "cut api": (cuts_of("api"), 20),
+    "cut worker": (cuts_of("worker"), 20),
     "power cut": (power_cuts, 10),
     "power cut at start": (first_starts, 3),
     "pause supervisor": (pauses_of("supervisor"), 20),
     "tempest": (tempest, 1),
 }
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "proof.json"
-LINE = "{:<24}{:>10}{:>8}{:>8}{:>9}  {}"
+LINE = "{:<26}{:>10}{:>8}{:>8}{:>9}  {}"
 
 
 def run(name: str, seed: int, scale: float) -> dict[str, Any]:

@@ -101,6 +101,11 @@ class Ledger:
             lost = posted - gone - set(bodies)
             if lost:
                 faults.append(f"{len(lost)} of {len(posted)} posted are lost, first {min(lost)}")
+            kept = set(producer.denied) & set(numbers)
+            if kept:
+                first = min(kept)
+                why = producer.denied[first]
+                faults.append(f"{len(kept)} refused posts are there, first {first}: {why}")
             if numbers != sorted(set(numbers)):
                 faults.append(f"producer {producer.name}: doubled or out of order")
         return faults

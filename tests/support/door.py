@@ -11,6 +11,7 @@ import msgspec
 from transom.errors import (
     Conflict,
     Forbidden,
+    OutcomeUnknown,
     StorageFull,
     StorageUnavailable,
     TooManyRequests,
@@ -99,6 +100,7 @@ def small_door(
         "unavailable": Unavailable("Later.", retry_after_s=7),
         "full": StorageFull(),
         "poisoned": StorageUnavailable(PLANTED),
+        "unknown": OutcomeUnknown(PLANTED),
         "bug": RuntimeError(PLANTED),
         "forbidden": Forbidden(detail=PLANTED),
         "too-many": TooManyRequests(),

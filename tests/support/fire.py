@@ -97,7 +97,11 @@ class Fire:
         assert session.ask("PUT", f"/queue/v2/queues/{name}", {})[0] == 201
         assert session.ask("POST", "/identity/v3/projects", project)[0] == 201
         session.close()
-        wait_for(lambda: all(watcher.knows(name) for watcher in self._watchers), within_s)
+        wait_for(lambda: self.knows(name), within_s)
+
+    def knows(self, name: str) -> bool:
+        """Whether every watcher was told of a row of this name, and is sure of its rows."""
+        return all(watcher.knows(name) for watcher in self._watchers)
 
     def douse(self) -> list[str]:
         """Stops the load, then looks at everything that was promised."""

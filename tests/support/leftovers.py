@@ -9,6 +9,7 @@ from pathlib import Path
 from support.stack import Stack, wait_for
 
 KEPT = {"version", "lock", "keys", "logs", "clouds.yaml", "openrc", "identity.generation"}
+KEPT |= {"database.url"}
 KEPT |= {name + end for name in ("identity.db", "queue.db") for end in ("", ".lock")}
 """What a data folder holds when nothing runs."""
 

@@ -12,6 +12,9 @@ import yaml
 
 from support.stack import Stack
 
+UNKNOWN = "may or may not"
+"""What an answer says whose effect nobody knows."""
+
 
 class Session:
     """One keep-alive connection with a token; a connection that breaks is made anew."""
@@ -159,17 +162,20 @@ class Producer(Hand):
         self.queue = queue
         self.name = name
         self.acknowledged: list[int] = []
+        self.denied: dict[int, str] = {}  # number -> an answer that it was not kept
         self._number = 0
 
     def turn(self, session: Session) -> None:
         number = self._number
         self._number += 1
         body = {"messages": [{"body": [self.name, number], "ttl": 3600}]}
-        status, _ = session.ask("POST", f"/queue/v2/queues/{self.queue}/messages", body)
+        status, answer = session.ask("POST", f"/queue/v2/queues/{self.queue}/messages", body)
         if status == 201:
             self.acknowledged.append(number)
-        else:
-            self.refuse()
+            return
+        if UNKNOWN not in str(answer):
+            self.denied[number] = f"{status} {answer}"
+        self.refuse()
 
 
 def read_all(session: Session, queue: str) -> list[Any]:
@@ -198,10 +204,13 @@ def read_pages(session: Session, path: str, kind: str) -> list[Any]:
 
 
 def check_kept(producers: list[Producer], bodies: list[Any]) -> None:
-    """What was acknowledged is there once, and each producer's messages are in its order."""
+    """What was acknowledged is there once, what was refused is not; each one's are in order."""
     for producer in producers:
         found = [number for name, number in bodies if name == producer.name]
         lost = sorted(set(producer.acknowledged) - set(found))
         assert not lost, f"producer {producer.name}: {len(lost)} acknowledged lost, first {lost[0]}"
         assert len(found) == len(set(found)), f"producer {producer.name}: a message is there twice"
+        kept = sorted(set(producer.denied) & set(found))
+        texts = [f"{number}: {producer.denied[number]}" for number in kept]
+        assert not kept, f"producer {producer.name}: {len(kept)} refused are there, {texts[:3]}"
         assert found == sorted(found), f"producer {producer.name}: out of order"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages agree with the code: what is generated is fresh, wire forms can be read, names exist."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -32,7 +33,13 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 JSON = re.compile(r"^```json\n(.*?)^```$", re.S | re.M)
 NAMED = re.compile(r"`((?:src|tests|examples|bench|docs)/[\w/.-]+?\.?\w*)(?:::(\w+))?`")
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("**/*.md"))]
+LINK = re.compile(r"\]\(([^)#\s]+)")
+MODULE = re.compile(r"`([\w/]+(?:/|\.py))`")
+VARIABLE = re.compile(r"\.\.\.|'[^']*'|\[[^\]]*\]|\d+|\S+\.\S+|TRANSOM_\w+:?|[()]")
+"""What stands in a message in place of what differs from one to another."""
+LINES_MOST = {"README.md": 80, "ARCHITECTURE.md": 100, "STYLE.md": 50}
+"""A screen or a page: what does not fit belongs into docs."""
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +71,58 @@ def test_files_and_tests_that_a_page_names_are_there(page: Path) -> None:
         assert (ROOT / path).exists(), f"{page.name} names {path}"
         if test:
             assert re.search(rf"def {test}\b", (ROOT / path).read_text()), f"{path} has no {test}"
+
+
+def test_every_page_is_listed_and_none_twice() -> None:
+    named = LINK.findall((DOCS / "README.md").read_text())
+    pages = [path.relative_to(DOCS).as_posix() for path in (*DOCS.glob("*/*.md"),
+             *DOCS.glob("reference/openapi/*"))]  # fmt: skip
+    missing = {name for name in pages if not name.startswith("decisions/")} - set(named)
+    assert not missing, f"docs/README.md does not list {missing}"
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("name", LINES_MOST)
+def test_what_is_read_first_stays_short(name: str) -> None:
+    assert len((ROOT / name).read_text().splitlines()) <= LINES_MOST[name]
+
+
+def test_what_the_architecture_points_to_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rows = text[text.index("where do I find") :].partition("## ")[0]
+    named = MODULE.findall(rows)
+    assert len(named) > 10
+    gone = [name for name in named if not (ROOT / "src" / "transom" / name).exists()]
+    assert not gone
+
+
+def test_each_promise_has_its_tests() -> None:
+    _, *sections = (DOCS / "explanation" / "promises.md").read_text().split("\n## ")
+    for number, section in enumerate(sections, 1):
+        assert section.startswith(f"{number}. ")
+        assert any(test for _, test in NAMED.findall(section)), f"no test holds {section[:60]}"
+    assert len(sections) >= 8
+
+
+def said_by_the_code() -> str:
+    """Every text in the source, adjacent literals joined."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "src").rglob("*.py")]
+    texts = [at.value for tree in trees for at in ast.walk(tree) if isinstance(at, ast.Constant)]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def test_the_failures_that_are_explained_are_those_that_are_told() -> None:
+    page = (DOCS / "howto" / "when-things-break.md").read_text()
+    told = [line.split("|")[1] for line in page.splitlines() if line.startswith("| ")]
+    texts = [text for cell in told for text in re.findall(r"`([^`]+)`", cell)]
+    said = said_by_the_code()
+    unsaid = [
+        text
+        for text in texts
+        if not any(len(piece) > 6 and piece.strip() in said for piece in VARIABLE.split(text))
+    ]
+    assert not unsaid, f"nothing in the code says {unsaid}"
+    assert len(texts) > 20
 
 
 def test_the_messages_shown_are_those_of_the_code() -> None:

@@ -121,6 +121,12 @@ def _care(commands: _Commands) -> None:
     restore = _command(commands, "restore", "backup:restore", "make a data folder of a backup")
     restore.add_argument("file", type=Path, help="what `transom backup` made")
     restore.add_argument("--check", action="store_true", help="try it, and leave nothing")
+    restore.add_argument(
+        "--database",
+        metavar="URL",
+        help="put the data into this empty PostgreSQL database, not into files of the folder "
+        "(- reads the URL from standard input)",
+    )
 
     doctor = _command(commands, "doctor", "doctor:doctor", "find what is wrong, say what to do")
     doctor.add_argument("--json", action="store_true", help="for programs")

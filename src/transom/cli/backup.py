@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`transom backup` and `transom restore`: all that a data folder holds but its logs, in one file.
 
-A backup is taken while Transom runs; each part's database is one moment of its own. A restore makes
-a new data folder: it is whole, or it is not there.
+A backup is taken while Transom runs; each part's database is one moment of its own. It holds SQLite
+files, also of data that are in PostgreSQL, so each can be restored into either. A restore makes a
+new data folder: it is whole, or it is not there.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from transom import __version__
+from transom.cli.database_url import given_url, refuse_files
 from transom.cli.parts import STORES, Store
-from transom.cli.settings import FILE_NAME, Settings
+from transom.cli.settings import FILE_NAME, DatabaseConfig, Settings
 from transom.errors import ConfigError
 from transom.node.folder import DataFolder
 from transom.runtime.archive import Unpacked, pack, unpack
@@ -34,11 +36,6 @@ KEPT = (FILE_NAME, "clouds.yaml", "openrc", "keys", "policy", "version")
 def backup(options: Namespace) -> int:
     settings = Settings.of(options)
     settings.data.require()
-    if url := settings.database_url:
-        raise ConfigError(
-            f"this folder's data are in PostgreSQL at {shown(url.reveal())}; back that up with "
-            f"pg_dump, and keep a copy of {settings.data.keys}"
-        )
     to: Path = options.file.absolute()
     now = datetime.now(UTC)
     with _private_copy_of_all(settings, to) as files:
@@ -68,11 +65,12 @@ def restore(options: Namespace) -> int:
         if options.check:
             print(f"{options.file}: can be restored; {_of(unpacked)}")
             return 0
+        where = _to_its_database(work, options)
         work.rename(folder.path)  # onto nothing, or an empty folder
         sync_folder(folder.path.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print(f"{folder.path}: restored; {_of(unpacked)}")
+    print(f"{folder.path}: restored{where}; {_of(unpacked)}")
     print("all tokens are void, and message numbers go on far above the old ones")
     return 0
 
@@ -83,16 +81,33 @@ def _private_copy_of_all(settings: Settings, to: Path) -> Iterator[dict[str, Pat
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".transom-backup-") as beside:
         files: dict[str, Path] = {}
         for store in STORES.values():
-            source = settings.data.path / store.file_name
-            if source.exists():
-                copy_file(source, Path(beside) / store.file_name)
-                files[store.file_name] = Path(beside) / store.file_name
+            copy = Path(beside) / store.file_name
+            if _copy(store, settings, copy):
+                files[store.file_name] = copy
+        if not files:
+            url = settings.database_url
+            where = f"PostgreSQL at {shown(url.reveal())}" if url else settings.data.path
+            raise ConfigError(f"{where}: holds no data of Transom; nothing was backed up")
         for name in KEPT:
             path = settings.data.path / name
             for found in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if _is_kept(found):
                     files[str(found.relative_to(settings.data.path))] = found
         yield files
+
+
+def _copy(store: Store, settings: Settings, to: Path) -> bool:
+    """False if the part has no data yet."""
+    if url := settings.database_url:
+        refuse_files(settings.data.path, url)
+        from transom.runtime.db.postgres.transfer import copy_schema
+
+        clock = SystemClock()
+        return asyncio.run(copy_schema(url, store.schema, store.migrations, to, clock=clock))
+    source = settings.data.path / store.file_name
+    if source.exists():
+        copy_file(source, to)
+    return source.exists()
 
 
 def _is_kept(path: Path) -> bool:
@@ -117,6 +132,29 @@ async def _restored(store: Store, folder: Path) -> None:
         await database.write(lambda tx: store.restored(tx, clock.now_ms()))
     finally:
         await database.stop()
+
+
+def _to_its_database(folder: Path, options: Namespace) -> str:
+    """Puts the files' rows where the command line or the configuration says; says where that was.
+
+    Safety: the server's commit comes first. A folder that said its data are there, before they are,
+    would begin anew without them.
+    """
+    settings = Settings.read(folder, options.config)
+    given = given_url(options.database, settings.config.section(DatabaseConfig).url)
+    url = given or settings.database_url
+    if not url:
+        return ""
+    from transom.runtime.db.postgres.transfer import Source, fill_schemas
+
+    stores = [store for store in STORES.values() if (folder / store.file_name).exists()]
+    sources = [Source(folder / it.file_name, it.schema, it.migrations) for it in stores]
+    asyncio.run(fill_schemas(url, sources, clock=SystemClock()))
+    for store in stores:
+        for path in folder.glob(f"{store.file_name}*"):
+            path.unlink()
+    settings.remember_database(given)
+    return f", its data into PostgreSQL at {shown(url.reveal())}"
 
 
 def _refuse_a_folder_in_use(path: Path) -> None:

@@ -9,13 +9,15 @@ its password; never the files of a folder whose data are on a server, nor a serv
 whose data are in files.
 """
 
+import sys
 from pathlib import Path
 
 from transom.errors import ConfigError
-from transom.runtime.db.address import check_address, shown, without_password
+from transom.runtime.db.address import check_address, has_password, shown, without_password
 from transom.runtime.secrets import Secret, read_private, write_private
 
 FILE_NAME = "database.url"
+FROM_INPUT = "-"
 
 
 def database_url(folder: Path, configured: Secret) -> Secret:
@@ -39,14 +41,24 @@ def remember(folder: Path, configured: Secret, given: Secret) -> None:
         write_private(folder / FILE_NAME, f"{kept}\n".encode())
 
 
-def check_given(configured: Secret, given: Secret) -> None:
-    """Raises: ConfigError."""
+def given_url(said: str | None, configured: Secret) -> Secret:
+    """What `--database` says, or nothing; `-`: a line of standard input. Raises: ConfigError."""
+    if said is None:
+        return Secret("")
+    given = Secret(sys.stdin.readline().strip() if said == FROM_INPUT else said)
     check_address(given.reveal())
     if configured and configured != given:
         raise ConfigError(
             "--database names another database than [database] url (or TRANSOM_DATABASE__URL) "
             "does; leave one of them out"
         )
+    if said != FROM_INPUT and has_password(given.reveal()):
+        print(
+            "transom: others on this machine can read the password in --database from the list of "
+            "processes; set TRANSOM_DATABASE__URL, or use a pgpass file, or --database -",
+            file=sys.stderr,
+        )
+    return given
 
 
 def refuse_files(folder: Path, url: Secret) -> None:

@@ -14,7 +14,8 @@ def upgrade(options: Namespace) -> int:
     settings.data.require()
     applied = []
     for store in STORES.values():
-        applied += store.upgrade(settings, SystemClock())
+        names = store.upgrade(settings, SystemClock())
+        applied += [f"{name} to {store.part}" for name in names]
     for name in applied:
         print(f"applied {name}")
     if not applied:

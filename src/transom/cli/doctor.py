@@ -4,6 +4,7 @@
 It only looks; nothing is changed. A check that cannot be made is a finding too.
 """
 
+import asyncio
 import json
 import os
 import resource
@@ -27,6 +28,7 @@ from transom.cli.settings import Settings
 from transom.errors import TransomError
 from transom.node import remote
 from transom.runtime.db.backup import check_copy, check_version
+from transom.runtime.secrets import Secret
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 FREE_BYTES_LEAST = 256 << 20
@@ -165,6 +167,9 @@ def _privacy(settings: Settings) -> Iterator[Finding]:
 
 
 def _databases(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url:
+        yield from _server(settings.database_url)
+        return
     for store in STORES.values():
         path = settings.data.path / store.file_name
         if not path.exists():
@@ -185,6 +190,24 @@ def _databases(settings: Settings) -> Iterator[Finding]:
         yield Finding(OK, f"{path.name}: {mib:.1f} MiB, whole, of this version")
 
 
+def _server(url: Secret) -> Iterator[Finding]:
+    from transom.runtime.db.postgres.look import look
+
+    for store in STORES.values():
+        seen = asyncio.run(look(url, store.schema, store.migrations))
+        for name in seen.off:
+            yield Finding(
+                WRONG,
+                f"{seen.where}: {name} is off, so a power cut may lose what was acknowledged",
+                f"set {name} = on in postgresql.conf, and reload the server",
+            )
+        if seen.is_made:
+            mib = seen.size_bytes / (1 << 20)
+            yield Finding(OK, f"{seen.where}: {mib:.1f} MiB, of this version")
+        else:
+            yield Finding(NOTE, f"{seen.where}: is not made yet", "the first start makes it")
+
+
 def _stack(settings: Settings) -> Iterator[Finding]:
     if not settings.data.taken():
         yield Finding(NOTE, f"Transom does not run on {settings.data.path}")
@@ -201,22 +224,26 @@ def _stack(settings: Settings) -> Iterator[Finding]:
             )
     if found["ready"]:
         yield Finding(OK, f"all roles are ready, {found['memory_mib']:.0f} MiB")
-    yield _door(found["url"], tls.ca_file(settings))
+    yield from _door(found["url"], tls.ca_file(settings))
 
 
-def _door(url: str, ca_file: str) -> Finding:
+def _door(url: str, ca_file: str) -> Iterator[Finding]:
     began_s = time.perf_counter()
     trust = ssl.create_default_context(cafile=ca_file or None)
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5, context=trust) as answer:  # noqa: S310 ours
-            answer.read()
+            told = json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:
             said = error.read(1000).decode(errors="replace")
-        return Finding(WRONG, f"{url}/readyz: {error.code} {said}", "the checks name what is away")
+        yield Finding(WRONG, f"{url}/readyz: {error.code} {said}", "the checks name what is away")
+        return
     except OSError as error:
-        return Finding(WRONG, f"{url}: does not answer ({error})", "see the log of the role api")
-    return Finding(OK, f"{url}/readyz answers in {(time.perf_counter() - began_s) * 1000:.0f} ms")
+        yield Finding(WRONG, f"{url}: does not answer ({error})", "see the log of the role api")
+        return
+    yield Finding(OK, f"{url}/readyz answers in {(time.perf_counter() - began_s) * 1000:.0f} ms")
+    for name, warning in told.get("warnings", {}).items():
+        yield Finding(NOTE, f"{name}: {warning}", "transom config check --online says more")
 
 
 def _logs(settings: Settings) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 what `transom config check --online` asks of it.
 
 Invariant: a password is written to files of mode 0600 and to nothing else. It lies in
-`keys/keystone.password` from before Keystone is told of it until it stands in the configuration
+`keys/keystone.plain` from before Keystone is told of it until it stands in the configuration
 file, so that a run which was killed can be run again.
 """
 
@@ -29,7 +29,8 @@ from transom.runtime.auth.watch import NO_ROLE
 from transom.runtime.clock import SystemClock
 from transom.runtime.secrets import Secret, new_password, read_private, write_private
 
-PASSWORD_FILE = "keystone.password"  # noqa: S105 a file's name
+PASSWORD_FILE = "keystone.plain"  # noqa: S105 a file's name
+"""Of an ending that is not sealed: a person may have to read it."""
 SECTION = "keystone"
 
 

@@ -236,7 +236,7 @@ async def _serve_identity(
     await lifecycle.start("identity", identity)
     served.mounts.append(identity.mount)
     served.problems["identity"] = lambda: identity.database.problem
-    served.warnings["identity rules"] = lambda: identity.policy.problem
+    served.warnings["identity rules"] = identity.policy.warning
     served.generation = identity.generation
 
 
@@ -274,7 +274,7 @@ async def _serve_queue(
             await lifecycle.start("queue writes of others", writes)
     served.mounts.append(queue.mount)
     served.problems["queue"] = lambda: queue.writer.problem
-    served.warnings["queue rules"] = lambda: queue.policy.problem
+    served.warnings["queue rules"] = queue.policy.warning
 
 
 def _workers(name: str, settings: Settings) -> int:

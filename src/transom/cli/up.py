@@ -23,17 +23,16 @@ from typing import IO, Any, TextIO
 import uvloop
 
 from transom.cli import default_data_folder
-from transom.cli.database_url import check_given
+from transom.cli.database_url import FROM_INPUT, given_url
 from transom.cli.family import Family, Wish, check_descriptors
 from transom.cli.settings import DatabaseConfig, KeystoneConfig, Settings
 from transom.node.supervisor import RoleStatus
-from transom.runtime.db.address import has_password, shown
+from transom.runtime.db.address import shown
 from transom.runtime.secrets import Secret
 
 CHILD = "TRANSOM_DETACHED"
 READY = "\x06"
 FAILED_WAIT_S = 60.0
-FROM_INPUT = "-"
 
 
 def up(options: Namespace) -> int:
@@ -60,19 +59,7 @@ def up(options: Namespace) -> int:
 
 def _database(options: Namespace, settings: Settings) -> Secret:
     """What `--database` says, or nothing. Raises: ConfigError."""
-    if options.database is None:
-        return Secret("")
-    from_input = options.database == FROM_INPUT
-    url = sys.stdin.readline().strip() if from_input else options.database
-    given = Secret(url)
-    check_given(settings.config.section(DatabaseConfig).url, given)
-    if not from_input and has_password(url):
-        print(
-            "transom: others on this machine can read the password in --database from the list of "
-            "processes; set TRANSOM_DATABASE__URL, or use a pgpass file, or --database -",
-            file=sys.stderr,
-        )
-    return given
+    return given_url(options.database, settings.config.section(DatabaseConfig).url)
 
 
 def _detached(database: Secret) -> int:

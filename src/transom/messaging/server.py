@@ -25,6 +25,7 @@ from transom.errors import (
     MessageUndeliverable,
     MessagingError,
     NoSuchMethod,
+    Unavailable,
     UnsupportedVersion,
 )
 from transom.messaging.dispatch import Dispatcher, Method
@@ -217,7 +218,10 @@ class Server(Entered):
             return Reply(msg_id=msg_id, failure=failure_of(error), unique_id=unique_id)
         except Exception as error:  # Safety: whatever an endpoint raises is the caller's answer
             expected = method.expected if method is not None else ()
-            if not isinstance(error, EXPECTED + expected):
+            if isinstance(error, Unavailable):  # where it lies, whoever found it away has logged
+                about = {"method": request.method[:80], "detail": error.detail or error.text}
+                log.warning("endpoint refused", extra=about)
+            elif not isinstance(error, EXPECTED + expected):
                 log.exception("endpoint failed", extra={"method": request.method[:80]})
             return Reply(msg_id=msg_id, failure=failure_of(error), unique_id=unique_id)
 

@@ -11,6 +11,8 @@ Invariants:
 2. A verb is believed as it comes, its project too: it may only travel where none but our own
    processes can be heard, in the private folder of the embedded bus (see `is_private`).
 3. An error raised at the owner is raised at the worker as itself.
+4. The answer to a frame fits into one message of the bus, with messages of the usual size at most:
+   what was popped, and cannot be handed over, is lost.
 """
 
 import asyncio
@@ -38,7 +40,7 @@ from transom.queue import model
 from transom.queue.contract import QUEUES
 from transom.queue.model import Place
 from transom.queue.store import queues
-from transom.queue.store.verbs import AnyVerb, Writer, WriteVerb
+from transom.queue.store.verbs import AnyVerb, Once, Pop, Take, Writer, WriteVerb
 from transom.runtime.db.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ WRITE_S = 5.0
 PAUSE_S = 0.03
 FRAME_VERBS = 256
 FRAME_BYTES = 1 << 20
+FRAME_MESSAGES = 80
+"""That the answers to a frame may bring, or those to its only verb."""
 WAITING_MAX = 4096
 LOOK_EACH_S = 1.0
 LOOK_S = 2.0
@@ -216,16 +220,17 @@ class RemoteWriter:
         """All of this turn, in frames of bounded size."""
         jobs, self._turn = self._turn, []
         frame: list[_Job] = []
-        size_bytes = 0
+        size_bytes = messages = 0
         for job in jobs:
             if job.future.done():  # its caller was cancelled
                 continue
-            over = size_bytes + len(job.encoded) > FRAME_BYTES or len(frame) == FRAME_VERBS
-            if frame and over:
-                self._begin(frame)
-                frame, size_bytes = [], 0
-            frame.append(job)
             size_bytes += len(job.encoded)
+            messages += _messages(job.verb)
+            over = size_bytes > FRAME_BYTES or messages > FRAME_MESSAGES
+            if frame and (over or len(frame) == FRAME_VERBS):
+                self._begin(frame)
+                frame, size_bytes, messages = [], len(job.encoded), _messages(job.verb)
+            frame.append(job)
         if frame:
             self._begin(frame)
 
@@ -293,6 +298,12 @@ class RemoteWriter:
         except TransomError as error:
             self._problem = "the process that writes queue.db is away"
             log.info("owner of the queue's file is away", extra={"detail": str(error)})
+
+
+def _messages(verb: Any) -> int:
+    """How many messages come with its answer, at most."""
+    inner = verb.verb if isinstance(verb, Once) else verb
+    return inner.limit if isinstance(inner, Pop | Take) else 0
 
 
 def _failed(error: TransomError) -> Failed:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from transom.errors import TransomError
 from transom.node.migrations import NODE
 from transom.node.restore import restored as node_restored
 from transom.queue.api.mount import mount
@@ -88,6 +89,10 @@ class QueueService:
             try:
                 await self.sweep_once()
                 failing = False
+            except TransomError as error:
+                if not failing:
+                    log.warning("sweep fails", extra={"detail": error.detail or error.text})
+                failing = True
             except Exception:  # Safety: only space depends on it, and the next one may succeed
                 if not failing:
                     log.exception("sweep fails")

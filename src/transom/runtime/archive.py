@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -160,7 +160,7 @@ def _add_file(tar: tarfile.TarFile, name: str, path: Path, member: Member) -> No
     """Raises: ConfigError unless the file is still what the manifest says."""
     with path.open("rb") as content:
         hashed = _Hashed(path, content)
-        _add(tar, name, hashed, member.bytes)
+        _add(tar, name, cast(IO[bytes], hashed), member.bytes)
     if hashed.digest.hexdigest() != member.sha256:
         raise _changed(path)
 

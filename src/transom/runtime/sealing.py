@@ -11,14 +11,16 @@ are rotated by putting a new one first, sealing everything again, and dropping t
 Invariants:
 1. A sealed value that cannot be opened is an error that says why.
 2. Processes that start at once on an empty folder agree on the first master key.
+3. One rotation of a folder goes on at a time: of two, one would drop the key of the other.
 """
 
 import base64
 import binascii
 import contextlib
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -38,7 +40,8 @@ from transom.runtime.secrets import (
 
 MASTER_KEY_FILE = "master.key"
 SEALED = frozenset({".key", ".password"})
-"""Endings of the files in a folder of keys that are sealed."""
+"""Endings of the files in a folder of keys that are sealed. What a person has to read there has
+another one."""
 MAGIC = b"TS1"
 KEY_BYTES = 32
 _ID_BYTES = 8
@@ -168,14 +171,32 @@ def rotate(folder: Path, given: Secret, random: Randomness, say: Callable[[str],
     Without given keys makes a new one first; the one before stays in the file until the next
     rotation, since a process that runs may still seal with it. Raises: ConfigError.
     """
-    if not given:
-        old = _kept(folder, random)
-        # Safety: first everything is sealed under the two newest, then the others are dropped.
-        Sealer(lambda: old, random).seal_again(folder)
-        write_private(folder / MASTER_KEY_FILE, _text_of([random(KEY_BYTES), old[0]]))
-        say("a new master key is in place")
-    for name in sealer_of(folder, given, random).seal_again(folder):
-        say(f"sealed again: {name}")
+    private_folder(folder)
+    with _alone(folder):
+        if not given:
+            old = _kept(folder, random)
+            # Safety: first everything is sealed under the two newest, then the others are dropped.
+            Sealer(lambda: old, random).seal_again(folder)
+            write_private(folder / MASTER_KEY_FILE, _text_of([random(KEY_BYTES), old[0]]))
+            say("a new master key is in place")
+        for name in sealer_of(folder, given, random).seal_again(folder):
+            say(f"sealed again: {name}")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises: ConfigError while another rotation of the folder goes on."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{folder}: its secrets are being sealed by another process; let it end"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def _kept(folder: Path, random: Randomness) -> list[bytes]:

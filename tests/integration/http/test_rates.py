@@ -14,6 +14,7 @@ from support.http import Tokens, ask, serve
 from support.queues import MovedClock
 
 BOB = Context("", user_id="u-bob", project_id="p-two", roles=frozenset(["member"]))
+NOVA = Context("", user_id="u-nova", project_id="p-nova", roles=frozenset(["service"]))
 ELSEWHERE = ("203.0.113.7", 40_000)
 
 
@@ -23,7 +24,7 @@ async def limited(
 ) -> AsyncIterator[str]:
     app = small_door(
         limits=HttpLimits(**limits),
-        authenticate=Tokens({TOKEN: ALICE, "bob": BOB}),
+        authenticate=Tokens({TOKEN: ALICE, "bob": BOB, "nova": NOVA}),
         clock=clock,
         share=share,
     )
@@ -73,6 +74,18 @@ async def test_an_address_without_a_valid_token_is_limited(token: str | None):
         assert await statuses(url, 9, "/healthz") == [200] * 9
         clock.move_s(1)
         assert await statuses(url, 2, "/queue/v2/open") == [200, 429]
+
+
+async def test_a_service_token_that_is_none_is_limited_like_a_user_token_that_is_none():
+    """Anybody has a valid token to show as a service's."""
+    clock = MovedClock()
+    options: Any = {"address_requests_per_s": 1.0, "address_burst": 3, "client": ELSEWHERE}
+    async with limited(clock, **options) as url:
+        path, made_up = "/queue/v2/show/a", "made-up"
+        own = {"x-service-token": TOKEN}
+        assert await statuses(url, 5, path, token=made_up, headers=own) == [401] * 3 + [429] * 2
+        services = {"x-service-token": "nova"}
+        assert await statuses(url, 5, path, token=made_up, headers=services) == [401] * 5
 
 
 async def test_loopback_and_default_options_have_no_limit():

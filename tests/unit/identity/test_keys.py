@@ -85,6 +85,23 @@ def test_a_rotation_removes_the_keys_whose_last_token_has_ended(tmp_path: Path) 
     assert names(tmp_path) == ["master.key", "token-3.key", "token-4.key"]
 
 
+def test_a_key_that_a_rotation_removes_while_it_is_read_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "keys"
+    ring = loaded(folder)
+    loaded(folder).rotate(time.time())
+    listed = ring._files
+
+    def removed_after() -> dict[int, Path]:
+        found = listed()
+        found[1].unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(ring, "_files", removed_after)
+    assert key_number(ring.seal(ONE)) == 2
+
+
 def test_a_token_of_a_key_that_is_nowhere_is_invalid(tmp_path: Path) -> None:
     ring = loaded(tmp_path / "keys")
     foreign = TokenCodec({9: b"k" * 32}).seal(ONE, b"n" * 12)

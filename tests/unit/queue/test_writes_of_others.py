@@ -13,9 +13,11 @@ import pytest
 
 from transom.errors import ConfigError, Conflict, InternalError, StorageFull, Unavailable
 from transom.messaging import connect
+from transom.messaging.envelope import BODY_BYTES_MAX
 from transom.messaging.server import Server
 from transom.messaging.target import Target
 from transom.node.node import Node
+from transom.node.once import Key
 from transom.queue import bus
 from transom.queue.bus import TOPIC, Owner, RemoteWriter
 from transom.queue.config import QueueConfig
@@ -149,6 +151,23 @@ async def test_every_verb_answers_as_it_does_at_home(tmp_path: Path) -> None:
         assert await write(verbs.Take(PLACE, CLAIM, TERMS, 1)) == (None, False)
         assert await write(verbs.PurgeQueue(PLACE)) is None
         assert await write(verbs.DeleteQueue(PLACE)) is True
+
+
+async def test_what_is_popped_at_once_comes_in_answers_that_the_bus_takes(tmp_path: Path) -> None:
+    """In one frame its answer would be longer than a message may be, and all of it lost."""
+    config = QueueConfig()
+    largest = config.max_messages_post_bytes * bus.FRAME_MESSAGES
+    assert largest * 4 / 3 + (1 << 20) < BODY_BYTES_MAX
+    most = config.max_messages_per_claim
+    async with world(tmp_path) as made:
+        key = Key("p", "u", "k", b"r", 60_000)
+        wished: list[Any] = [verbs.Pop(PLACE, most) for _ in range(16)]
+        wished += [verbs.Take(PLACE, CLAIM, TERMS, most) for _ in range(7)]
+        wished += [verbs.Once(key, verbs.Take(PLACE, CLAIM, TERMS, most))]
+        answers = await asyncio.gather(*map(made.remote.write, [*wished, post()]))
+        assert made.frames == len(wished) * most / bus.FRAME_MESSAGES
+        assert len(answers[-1].ids) == 2
+        assert await made.remote.write(verbs.Pop(PLACE, 2 * bus.FRAME_MESSAGES))
 
 
 async def test_an_error_is_raised_as_itself(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Secrets at rest: what is sealed opens here, under its key, and nowhere else."""
 
 import base64
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transom.cli.keystone import PASSWORD_FILE
 from transom.errors import ConfigError
 from transom.runtime.sealing import (
     MASTER_KEY_FILE,
@@ -117,6 +119,39 @@ def test_a_rotation_that_cannot_open_something_changes_nothing(tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"b\.key"):
         rotate(tmp_path, NONE, os.urandom, lambda _: None)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_rotations_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Of two, each with a new master key, one used to drop the other's."""
+    first = sealer_of(tmp_path, NONE, os.urandom)
+    names = [f"token-{number}.key" for number in range(4)]
+    for name in names:
+        first.write(tmp_path / name, name.encode())
+
+    def rotated(_: int) -> None:
+        with contextlib.suppress(ConfigError):  # told to wait
+            rotate(tmp_path, NONE, os.urandom, lambda _: None)
+
+    for _ in range(10):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(rotated, range(4)))
+        sealer = sealer_of(tmp_path, NONE, os.urandom)
+        assert [sealer.read(tmp_path / name).decode() for name in names] == names
+
+
+def test_a_rotation_beside_another_is_told_so(tmp_path: Path) -> None:
+    def in_the_middle(_: str) -> None:
+        with pytest.raises(ConfigError, match="another process"):
+            rotate(tmp_path, NONE, os.urandom, lambda _: None)
+
+    rotate(tmp_path, NONE, os.urandom, in_the_middle)
+    rotate(tmp_path, NONE, os.urandom, lambda _: None)
+
+
+def test_what_a_person_has_to_read_is_not_sealed(tmp_path: Path) -> None:
+    (tmp_path / PASSWORD_FILE).write_text("of the service user")
+    rotate(tmp_path, NONE, os.urandom, lambda _: None)
+    assert (tmp_path / PASSWORD_FILE).read_text() == "of the service user"
 
 
 def test_what_another_made_first_stays(tmp_path: Path) -> None:

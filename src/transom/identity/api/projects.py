@@ -16,6 +16,7 @@ from transom.identity.api.query import (
     NAME,
     PAGE,
     TAGS,
+    TAGS_MOST,
     filter_of,
     flag,
     page_links,
@@ -30,7 +31,6 @@ from transom.runtime.http.route import Answer, Call, Parameter, Route
 _ONE = {200: answers.OneProject, **NOT_FOUND}
 _PARENT = Parameter("parent_id", "Only what is directly in this domain.")
 _IS_DOMAIN = Parameter("is_domain", "Projects that act as domains, of which there are none.", bool)
-TAGS_MOST = 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from transom.runtime.http.paging import next_link, parsed_limit
 from transom.runtime.http.route import Parameter
 
 LIMIT_MOST = 1000
+TAGS_MOST = 80
+"""Of a project, and so of a filter: each is a condition, of which a database takes so many."""
 _FALSE = {"0", "false", "no", "off"}
 _TRUE = {"", "1", "true", "yes", "on"}
 
@@ -68,7 +70,11 @@ def grants_of(query: Mapping[str, str]) -> GrantFilter | None:
 
 
 def tags_of(query: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(tag for tag in query.get(name, "").split(",") if tag)
+    """Raises: BadRequest."""
+    tags = tuple(tag for tag in query.get(name, "").split(",") if tag)
+    if len(tags) > TAGS_MOST:
+        raise BadRequest(f"`{name}` names more than {TAGS_MOST} tags; ask for fewer.")
+    return tags
 
 
 def page_links(

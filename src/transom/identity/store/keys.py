@@ -83,7 +83,11 @@ class KeyRing:
         return self._codec
 
     def _read(self) -> dict[int, bytes]:
-        return {number: self._key(path) for number, path in self._files().items()}
+        keys = {}
+        for number, path in self._files().items():
+            with contextlib.suppress(FileNotFoundError):  # a rotation has just removed it
+                keys[number] = self._key(path)
+        return keys
 
     def _files(self) -> dict[int, Path]:
         found = ((_FILE_NAME.fullmatch(path.name), path) for path in self._folder.iterdir())

@@ -23,6 +23,7 @@ import aiohttp
 import msgspec
 
 from transom.errors import ConfigError, Unavailable
+from transom.runtime.auth.context import SERVICE_ROLE
 from transom.runtime.clock import Clock
 from transom.runtime.secrets import Secret
 
@@ -32,7 +33,6 @@ RENEW_BEFORE_S = 60.0
 CONNECTIONS_MAX = 32
 ANSWER_BYTES_MAX = 1 << 20
 RETRY_AFTER_S_MAX = 30
-SERVICE_ROLE = "service"
 VALIDATING_ROLES = frozenset({SERVICE_ROLE, "admin"})
 """Either is enough to validate other users' tokens, by Keystone's own default rules."""
 

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 FILE_BYTES_MAX = 1 << 20
+WARNING = "the policy file cannot be used, and the last good rules hold; the log says why"
 Signature = tuple[int, int, int]
 """(inode, size, time of the last change in nanoseconds)"""
 
@@ -61,7 +62,7 @@ class PolicyFile:
     """A `lifecycle.Service`: `rules` are the declared ones under the file at `path`.
 
     `path` None: under none. `needed`: the file was named, so it has to be there at the start.
-    `problem`: why the present file is not in force, or "". `part`: for log lines.
+    `problem`: why the present file is not in force, with words of it, or "". `part`: for log lines.
     """
 
     def __init__(
@@ -81,6 +82,10 @@ class PolicyFile:
         self._taken: Signature | None = None
         self._seen: Signature | None = None
         self._watching: asyncio.Task[None] | None = None
+
+    def warning(self) -> str:
+        """What is wrong, for everybody's eyes: nothing of the file; "" if nothing."""
+        return WARNING if self.problem else ""
 
     async def start(self) -> None:
         """Raises: ConfigError."""

@@ -25,8 +25,8 @@ from typing import Any
 import msgspec
 
 from transom.errors import Unauthorized, Unavailable
-from transom.runtime.auth.context import Context
-from transom.runtime.auth.keystone import SERVICE_ROLE, Keystone
+from transom.runtime.auth.context import SERVICE_ROLE, Context
+from transom.runtime.auth.keystone import Keystone
 from transom.runtime.clock import Clock
 
 CACHE_S = 300

@@ -19,6 +19,7 @@ from enum import Enum, auto
 from transom.errors import (
     Conflict,
     InternalError,
+    OutcomeUnknown,
     StorageFull,
     StorageUnavailable,
     TransomError,
@@ -56,6 +57,12 @@ _EXTENDED = {
 OF_THE_GROUP = frozenset({Fault.FULL, Fault.DAMAGED, Fault.BUSY, Fault.REFUSED})
 
 
+_POISONED = (
+    "The disk failed under the store: it takes no writes until its process is restarted and has "
+    "checked the file; the last write may or may not have been kept."
+)
+
+
 def fault_of(error: sqlite3.Error) -> Fault:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return _EXTENDED.get(code) or _PRIMARY.get(code & 0xFF, Fault.OURS)
@@ -87,8 +94,9 @@ def as_error(fault: Fault, detail: str) -> TransomError:
 
 
 def poisoned(detail: str) -> StorageUnavailable:
-    return StorageUnavailable(
-        "The disk failed under the store: it takes no writes until its process is restarted and "
-        "has checked the file; the last write may or may not have been kept.",
-        detail=detail,
-    )
+    return StorageUnavailable(_POISONED, detail=detail)
+
+
+def unknown(detail: str) -> OutcomeUnknown:
+    """For the write under which the disk failed."""
+    return OutcomeUnknown(_POISONED, detail=detail)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transom.errors import StorageUnavailable, Unavailable
+from transom.errors import OutcomeUnknown, StorageUnavailable, Unavailable
 from transom.runtime.clock import Clock
 from transom.runtime.db.connection import cannot_open, connect_reader
 from transom.runtime.db.faults import Fault, poisoned
@@ -192,7 +192,7 @@ class SqliteDatabase:
             for job in self._out:
                 if not job.future.done():
                     job.future.set_exception(
-                        StorageUnavailable(
+                        OutcomeUnknown(
                             "The disk does not answer; the write may or may not have been kept."
                         )
                     )

@@ -20,10 +20,11 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from transom.errors import InternalError
-from transom.runtime.db.faults import Fault, as_error, fault_of, named
+from transom.errors import InternalError, TransomError
+from transom.runtime.db.faults import Fault, as_error, fault_of, named, poisoned, unknown
 from transom.runtime.db.transaction import Verb
 from transom.runtime.db.verb import SqliteTransaction, drive
 
@@ -59,7 +60,7 @@ class GroupWriter:
 
     def write(self, jobs: Sequence[Job[Any]]) -> None:
         if self.poisoned is not None:
-            self._fail(jobs, Fault.DAMAGED, self.poisoned)
+            self._fail(jobs, partial(poisoned, self.poisoned))
             return
         self._transaction.failed = None
         wanted = [job for job in jobs if not job.future.cancelled()]
@@ -78,7 +79,10 @@ class GroupWriter:
             if fault is Fault.DAMAGED:
                 self._poison(detail)
             log.error("group of writes failed", extra={"fault": fault.name, "detail": detail})
-            self._fail(jobs, fault, detail)
+            if fault is Fault.DAMAGED:
+                self._fail(jobs, partial(unknown, detail))
+            else:
+                self._fail(jobs, partial(as_error, fault, detail))
 
     def checkpoint(self) -> None:
         """Copies the log into the file, as far as readers of other processes allow."""
@@ -140,10 +144,10 @@ class GroupWriter:
         log.critical("store poisoned: it takes no writes any more", extra={"detail": detail})
         self._on_poison(detail)
 
-    def _fail(self, jobs: Sequence[Job[Any]], fault: Fault, detail: str) -> None:
+    def _fail(self, jobs: Sequence[Job[Any]], error: Callable[[], TransomError]) -> None:
         for job in jobs:
             job.value = None
-            job.error = as_error(fault, detail)
+            job.error = error()
 
 
 def settle(jobs: Sequence[Job[Any]]) -> None:

@@ -21,7 +21,7 @@ import falcon.asgi
 import msgspec
 
 from transom.errors import BadRequest, InternalError, NotAcceptable, TransomError, Unauthorized
-from transom.runtime.auth.context import Context
+from transom.runtime.auth.context import SERVICE_ROLE, Context
 from transom.runtime.http.audited import Audit, unaudited
 from transom.runtime.http.body import Disconnected, Event, body_reader
 from transom.runtime.http.headers import Headers, accepts
@@ -98,7 +98,8 @@ class Door:
     ) -> Context:
         """Whose a token is that is not known yet. Raises: Unauthorized, TooManyRequests, ..."""
         service = headers.get(b"x-service-token", b"").decode("latin-1")
-        if not service or self.authenticate.cached(service) is None:
+        helper = self.authenticate.cached(service) if service else None
+        if helper is None or SERVICE_ROLE not in helper.roles:
             self.rates.of_address(_host(scope))
         if not token:
             raise Unauthorized

@@ -7,7 +7,7 @@ import pytest
 from transom.errors import ConfigError, Forbidden
 from transom.runtime.auth.context import Context
 from transom.runtime.auth.declared import AccessRule, defaults
-from transom.runtime.auth.policy_file import PolicyFile, loaded, read_rules
+from transom.runtime.auth.policy_file import WARNING, PolicyFile, loaded, read_rules
 
 DECLARED = (
     AccessRule("writer", "role:member", "Who may write."),
@@ -188,6 +188,8 @@ async def test_a_broken_file_leaves_the_last_good_rules_and_is_told_once(path, c
                 await policy.look(path)
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert "rule 'writer' has 'role:'" in policy.problem
+        assert policy.warning() == WARNING
+        assert "writer" not in WARNING
         assert allows(policy.rules, "things:create", ADMIN)
         assert not allows(policy.rules, "things:create", MEMBER)
         with pytest.raises(ConfigError):

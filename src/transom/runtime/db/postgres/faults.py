@@ -25,6 +25,7 @@ from transom.errors import (
     BadRequest,
     Conflict,
     InternalError,
+    OutcomeUnknown,
     StorageFull,
     StorageUnavailable,
     TransomError,
@@ -124,9 +125,9 @@ def as_error(fault: Fault, detail: str) -> TransomError:
             return InternalError(detail=detail)
 
 
-def unknown(detail: str) -> StorageUnavailable:
+def unknown(detail: str) -> OutcomeUnknown:
     """The connection broke at a commit."""
-    return StorageUnavailable(
+    return OutcomeUnknown(
         "The database did not answer at the commit: the write may or may not have been kept; look "
         "before you repeat it.",
         detail=detail,

@@ -81,6 +81,7 @@ async def upgrade(
 
 @asynccontextmanager
 async def connected(url: Secret, settings: Mapping[str, str]) -> AsyncIterator[Any]:
+    """A connection for a person's command. Raises: what `connect_first` does; TransomError."""
     connection = await connect_first(url, settings)
     try:
         yield connection
@@ -91,6 +92,7 @@ async def connected(url: Secret, settings: Mapping[str, str]) -> AsyncIterator[A
 
 
 async def check_server(connection: Any, url: Secret) -> None:
+    """Raises: ConfigError if no schema of ours can be there."""
     where = f"PostgreSQL at {shown(url.reveal())}"
     encoding = await connection.fetchval("show server_encoding")
     if encoding != "UTF8":
@@ -109,8 +111,8 @@ async def _make(
             return
         if await connection.fetchval(TABLES, schema):
             raise ConfigError(
-                f"{where_of(url, schema)}: is not a schema of Transom; move it away, or use another "
-                "database"
+                f"{where_of(url, schema)}: is not a schema of Transom; move it away, or use "
+                "another database"
             )
         await make_tables(connection, schema, rooms, clock)
 
@@ -152,6 +154,7 @@ def _script(migration: Migration) -> str:
 
 @asynccontextmanager
 async def transaction(connection: Any) -> AsyncIterator[None]:
+    """Commits at the end; what raises is undone."""
     await connection.execute(_BEGIN)
     try:
         yield
@@ -163,8 +166,10 @@ async def transaction(connection: Any) -> AsyncIterator[None]:
 
 
 async def applied(connection: Any) -> set[tuple[str, int]]:
+    """Room and number of the migrations that the schema has."""
     return {(row[0], row[1]) for row in await connection.fetch(_APPLIED)}
 
 
 def where_of(url: Secret, schema: str) -> str:
+    """For people."""
     return f"schema {schema} of {shown(url.reveal())}"

@@ -11,6 +11,7 @@ Invariants:
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from transom.runtime.db.postgres.schema import (
     check_server,
     connected,
     make_tables,
+    transaction,
     where_of,
 )
 from transom.runtime.secrets import Secret
@@ -64,19 +66,14 @@ async def copy_schema(
 
     Raises: ConfigError (newer, refused, `to` exists), StorageFull, StorageUnavailable, Unavailable.
     """
-    async with connected(url, _settings(schema)) as connection:
-        await connection.execute(_SNAPSHOT)
-        if not await connection.fetchval(VERSIONS, schema):
-            return False
-        there = await applied(connection)
-        missing(where_of(url, schema), there, rooms)  # raises if it is newer
-        try:
-            with new_file(to) as file:
-                _make_file(file, rooms, there, clock)
-                await _copy_rows(connection, file)
-        except sqlite3.Error as error:
-            raise cannot_open(to, error) from error
-    return True
+    try:
+        with new_file(to) as file:
+            found = await _copy(url, schema, rooms, file, clock)
+    except (sqlite3.Error, OSError) as error:
+        raise cannot_open(to, error) from error
+    if not found:
+        to.unlink()
+    return found
 
 
 async def fill_schemas(url: Secret, sources: Sequence[Source], *, clock: Clock) -> None:
@@ -85,40 +82,41 @@ async def fill_schemas(url: Secret, sources: Sequence[Source], *, clock: Clock) 
     Raises: ConfigError (not empty, refused, a text that the server cannot hold), StorageFull,
     StorageUnavailable, Unavailable.
     """
-    async with connected(url, _settings(sources[0].schema)) as connection:
+    async with connected(url, _settings("transom_restore")) as connection:
         await check_server(connection, url)
-        await connection.execute("begin")
-        for source in sources:
-            await connection.execute(LOCK, lock_key(source.schema, "upgrade"))
-            if await connection.fetchval(TABLES, source.schema):
-                raise ConfigError(
-                    f"{where_of(url, source.schema)}: is not empty, and a restore changes nothing "
-                    "that is there; name an empty database with --database"
-                )
-            await connection.execute(f"set local search_path to {source.schema}")
-            await make_tables(connection, source.schema, source.rooms, clock)
-            try:
+        async with transaction(connection):
+            for source in sources:
+                await connection.execute(LOCK, lock_key(source.schema, "upgrade"))
+                if await connection.fetchval(TABLES, source.schema):
+                    raise ConfigError(
+                        f"{where_of(url, source.schema)}: is not empty, and a restore changes "
+                        "nothing that is there; name an empty database with --database"
+                    )
+                await connection.execute(f"set local search_path to {source.schema}")
+                await make_tables(connection, source.schema, source.rooms, clock)
                 await _fill(connection, source)
-            except sqlite3.Error as error:
-                raise cannot_open(source.path, error) from error
-        await connection.execute("commit")
 
 
 def _settings(schema: str) -> dict[str, str]:
     return {**session(schema, UPGRADE_WAIT_S), "statement_timeout": "0"}
 
 
-def _make_file(
-    file: sqlite3.Connection,
-    rooms: Sequence[Migrations],
-    there: set[tuple[str, int]],
-    clock: Clock,
-) -> None:
-    file.execute(CREATE_VERSIONS)
-    for room in rooms:
-        for migration in room.files():
-            if (migration.room, migration.number) in there:
-                apply(file, migration, clock)
+async def _copy(
+    url: Secret, schema: str, rooms: Sequence[Migrations], file: sqlite3.Connection, clock: Clock
+) -> bool:
+    async with connected(url, _settings(schema)) as connection:
+        await connection.execute(_SNAPSHOT)
+        if not await connection.fetchval(VERSIONS, schema):
+            return False
+        there = await applied(connection)
+        missing(where_of(url, schema), there, rooms)  # raises if it is newer
+        file.execute(CREATE_VERSIONS)
+        for room in rooms:
+            for migration in room.files():
+                if (migration.room, migration.number) in there:
+                    apply(file, migration, clock)
+        await _copy_rows(connection, file)
+    return True
 
 
 async def _copy_rows(connection: Any, file: sqlite3.Connection) -> None:
@@ -135,8 +133,7 @@ async def _copy_rows(connection: Any, file: sqlite3.Connection) -> None:
 
 
 async def _fill(connection: Any, source: Source) -> None:
-    reader = connect_reader(source.path)
-    try:
+    with closing(connect_reader(source.path)) as reader:
         for table, columns in _tables(reader).items():
             await connection.execute(f"delete from {table}")  # what the migrations put in
             rows = reader.execute(f"select {', '.join(columns)} from {table}")
@@ -150,8 +147,6 @@ async def _fill(connection: Any, source: Source) -> None:
                     timeout=STEP_S,
                 )
             await _number_on(connection, source.schema, table)
-    finally:
-        reader.close()
 
 
 async def _number_on(connection: Any, schema: str, table: str) -> None:
