@@ -14,7 +14,8 @@ TransomError
 │       └── InvalidTarget, InvalidTransportURL, InvalidEnvelope
 └── InternalError           we erred
     ├── StorageUnavailable  the store refuses writes (poisoned, read-only, closed)
-    │   └── StorageDamaged  the file needs a person
+    │   ├── StorageDamaged  the file needs a person
+    │   └── OutcomeUnknown  the write may or may not have been kept
     └── StorageFull         no space for the write; reads go on
 
 Errors know no HTTP. Doors look the class up in `CATALOGUE` (nearest class in the order of

@@ -165,6 +165,7 @@ async def test_a_bad_network_is_an_outage_that_ends_by_itself(
         known = keystone.admin()
         await _until_valid(tokens, known)
         wanted = [keystone.admin() for _ in range(3)]
+        once = faults.cut_after_bytes is not None
         proxy.faults = faults
         if faults.refuse:
             proxy.reset_all()
@@ -174,7 +175,8 @@ async def test_a_bad_network_is_an_outage_that_ends_by_itself(
         )
         assert time.monotonic() - began_s < BOUND_S
         assert not any(isinstance(result, Unauthorized) for result in results[:3])
-        assert any(isinstance(result, Unavailable) for result in results)
+        if not once:  # what is cut before its answer began is asked again
+            assert any(isinstance(result, Unavailable) for result in results)
         assert tokens.cached(known) is not None
         proxy.faults = Faults()
         async with asyncio.timeout(60):

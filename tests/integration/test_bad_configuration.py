@@ -96,7 +96,10 @@ def test_what_is_no_file_is_no_configuration(stack: Stack, tmp_path: Path) -> No
     ("arguments", "line"),
     [
         (("--port", "70000"), "70000 is no port; choose one from 0 (any) to 65535 with --port"),
-        (("--host", "0.0.0.0"), "plain HTTP on 0.0.0.0 could be read by others; set [api] tls_certificate"),
+        (
+            ("--host", "0.0.0.0"),
+            "plain HTTP on 0.0.0.0 could be read by others; set [api] tls_certificate",
+        ),
         (("--host", "no.such.invalid"), "'no.such.invalid' is no address of this machine"),
     ],
 )

@@ -168,7 +168,9 @@ def test_a_newer_schema_is_left_as_it_is(stack: Stack) -> None:
     told = "made by a newer Transom (queue/9000 is not known here); install that version, or "
     line = refused(stack, *UP, "--single-process")
     assert line == f"{path}: {told}choose another data folder or database"
-    assert refused(stack, "db", "upgrade") == f"{path}: {told}choose another data folder or database"
+    assert (
+        refused(stack, "db", "upgrade") == f"{path}: {told}choose another data folder or database"
+    )
     assert path.read_bytes() == before
 
 

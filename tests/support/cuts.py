@@ -59,6 +59,7 @@ class Cuts:
         "forgotten": connections of before stay silent for ever, new ones work. "slow".
         """
         pid = self._role(role)["pid"]
+        assert self.ways.order(pid)["connections"], f"{role} has no way to be cut"
         self._befall(pid, kind)
         began_s = time.monotonic()
         self._well(role, pid)

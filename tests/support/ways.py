@@ -36,9 +36,9 @@ class Ways:
     def order(
         self, pid: int, *, reset: bool = False, leave: bool = False, **faults: Any
     ) -> dict[str, Any]:
-        """Answers the `Faults` of this process's way, after all this at once: its connections are
-        reset, these faults are set, and if it is left, it stays as it is for those that it has,
-        and later ones have another.
+        """Answers the `Faults` of this process's way and how many `connections` it has, after all
+        this at once: they are reset, these faults are set, and if it is left, it stays as it is for
+        those that it has, and later ones have another.
         """
         assert self._child.stdin is not None
         order = {"pid": pid, "reset": reset, "leave": leave, "faults": faults}
@@ -104,7 +104,7 @@ class _Crossing:
             setattr(way.faults, name, value)
         if order["leave"]:
             self._left.append(self._ways.pop(order["pid"]))
-        return vars(way.faults)
+        return {**vars(way.faults), "connections": way.open_connections}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pid = process_at(writer.get_extra_info("peername")[1], self._port, self._ways)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from transom.cli.up import READY, _detached
+from transom.runtime.secrets import Secret
 
 
 @pytest.mark.parametrize(
@@ -29,5 +30,5 @@ def test_the_status_is_that_of_what_was_started(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    assert _detached() == status
+    assert _detached(Secret("")) == status
     assert capfd.readouterr().out == shown

@@ -111,7 +111,13 @@ async def test_errors_have_the_form_of_their_mount():
 
 @pytest.mark.parametrize(
     ("name", "status", "retry_after"),
-    [("unavailable", 503, "7"), ("poisoned", 503, "5"), ("full", 507, None), ("bug", 500, None)],
+    [
+        ("unavailable", 503, "7"),
+        ("poisoned", 503, "5"),
+        ("unknown", 503, "5"),
+        ("full", 507, None),
+        ("bug", 500, None),
+    ],
 )
 async def test_failures_tell_when_to_ask_again_and_nothing_of_the_inside(
     name, status, retry_after, caplog
@@ -125,6 +131,7 @@ async def test_failures_tell_when_to_ask_again_and_nothing_of_the_inside(
     assert reply.json()["id"] == reply.headers["x-openstack-request-id"]
     if name == "bug":
         assert PLANTED in caplog.text
+    assert (name == "unknown") == (b"may or may not have been kept" in reply.body)
 
 
 async def test_log_lines_of_a_request_run_in_its_context(caplog):

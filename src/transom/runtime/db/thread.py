@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transom.runtime.db.faults import Fault, as_error
+from transom.runtime.db.faults import unknown
 from transom.runtime.db.writer import GroupWriter, Job
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class WriterThread:
             log.exception("writer failed", extra={"store": self._name})
             writer.distrust(f"the writer failed: {error!r}")
             for job in group:
-                job.error = as_error(Fault.DAMAGED, repr(error))
+                job.error = unknown(repr(error))
         self._on_loop(self._settled, group)
         if time.monotonic() - self._last_checkpoint_s >= CHECKPOINT_S:
             writer.checkpoint()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transom.errors import InternalError, StorageUnavailable
+from transom.errors import InternalError, OutcomeUnknown
 from transom.runtime.db.transaction import Transaction
 
 from support.db import migrations, names, opened, put
@@ -122,7 +122,7 @@ async def test_callers_do_not_hang_on_a_disk_that_does_not_answer(
     async with opened(tmp_path) as database:
         waiting = [asyncio.create_task(database.write(verb)) for verb in (stuck, put("a"))]
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * 2
+        assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown] * 2
         answer.set()
         await database.write(put("b"))
         assert await database.read(names) == ["a", "b"]
