@@ -78,6 +78,11 @@ def test_each_part_runs_by_itself_without_a_family(tmp_path: Path) -> None:
         (["up"], {"API__WORKERS": "0"}, "0 is below the least, 1"),
         (["up"], {"BUS__URL": "memory://"}, "a bus within one process"),
         (["up", "--single-process"], {"API__WORKERS": "2"}, "leave --single-process out"),
+        (
+            ["up"],
+            {"API__WORKERS": "2", "QUEUE__MAX_MESSAGES_PER_CLAIM": "1000"},
+            "with several [api] workers one claim may hold",
+        ),
         (["run", "api"], {"BUS__URL": "memory://"}, "a bus within one process"),
         (["run", "api", "--only", "queues"], {}, "no part is called 'queues'"),
         (["run", "worker", "--only", "queue"], {}, "--only chooses the parts behind the doors"),

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from proof.fire import BACK_MEDIAN_S
 from proof.outcome import Outcome
 from support.cuts import KINDS, Cuts, on_postgres, startling
 from support.fire import Fire, Strikes
 from support.leftovers import Marked
 from support.ways import Ways
 
-BACK_MEDIAN_S = 2.5  # of a killed role, which makes its connections anew
 Campaign = Callable[[int, int], Outcome]
 
 

@@ -24,6 +24,7 @@ from transom.node.folder import State
 from transom.node.processes import RoleSpec
 from transom.node.supervisor import RoleStatus, Supervisor
 from transom.node.systemd import Systemd
+from transom.queue.config import QueueConfig
 from transom.runtime.clock import SystemClock
 from transom.runtime.http.listen import bind
 from transom.runtime.lifecycle import Lifecycle, Service
@@ -31,6 +32,9 @@ from transom.runtime.secrets import Secret
 
 LISTENER = "http"
 MEMORY_BUS = "memory://"
+CLAIM_BYTES_MOST = 40 << 20
+"""What a claim or a pop may answer between two workers: with the text that carries it, less than
+the largest message of the bus. What does not fit would be taken and never handed out."""
 DESCRIPTORS_LEAST = 256
 
 
@@ -220,6 +224,13 @@ def check_processes(settings: Settings, *, single_process: bool) -> None:
         raise ConfigError(
             f"[bus] url = {MEMORY_BUS!r} is a bus within one process, and each role has its own; "
             "leave [bus] url out, or start `transom up --single-process`"
+        )
+    queue = settings.config.section(QueueConfig)
+    largest = queue.max_messages_per_claim * queue.max_messages_post_bytes
+    if len(api_names(settings)) > 1 and largest > CLAIM_BYTES_MOST:
+        raise ConfigError(
+            f"[queue] max_messages_per_claim times max_messages_post_bytes is {largest} bytes; "
+            f"with several [api] workers one claim may hold {CLAIM_BYTES_MOST}: lower one of both"
         )
 
 
