@@ -85,9 +85,11 @@ def test_a_bus_that_is_away_stops_nothing(tmp_path: Path) -> None:
             heard.away = True
             await database.write(put_pointed("a", 1))
             await settled(database, 2)
+            await asyncio.sleep(0.01)  # what is written is sent a moment later
             heard.away = False
             await database.write(put_pointed("b", 1))
             await settled(database, 2)
+            await asyncio.sleep(0.01)
             await one.stop()
             assert [change_set.n for change_set in heard.sets] == [2]
             missed = await thing_feed(database, VirtualClock()).since(1, 0, 1)
