@@ -126,8 +126,8 @@ def test_when_the_supervisor_is_killed_what_does_not_drain_is_killed_at_the_boun
         frozen = next(row["pid"] for row in started["roles"] if row["name"] == "frozen")
         os.kill(frozen, signal.SIGSTOP)
         started["process"].kill()
-        took_s = wait(lambda: not any(alive(pid) for pid in others(started)), 5)
-        assert took_s < 3, "grace is one second"
+        took_s = wait(lambda: not any(alive(pid) for pid in others(started)), 10)
+        assert took_s < 5, "grace is one second; the rest is what a busy machine adds"
 
 
 def test_when_supervisor_and_fork_server_are_killed_at_once_the_roles_still_end(folder) -> None:
