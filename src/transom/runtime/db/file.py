@@ -71,7 +71,7 @@ def open_file(
     try:
         if not path.exists():
             _make(path, rooms, clock)
-        connection = _open(path, rooms, alone=lock.alone)
+        connection = _open(path, rooms, lock)
         if not exclusive:
             lock.share()
     except (sqlite3.Error, OSError) as error:
@@ -132,9 +132,12 @@ def _remove(path: Path) -> None:
             path.with_name(path.name + suffix).unlink()
 
 
-def _open(path: Path, rooms: Sequence[Migrations], *, alone: bool) -> sqlite3.Connection:
-    check_header(path)
-    unclean = alone and has_log(path)
+def _open(path: Path, rooms: Sequence[Migrations], lock: FileLock) -> sqlite3.Connection:
+    if lock.first_here:
+        # Safety: reading it closes a handle, which drops this process's locks on the file: another
+        # process that closes it would then take itself for the last, and remove the log under us.
+        check_header(path)
+    unclean = lock.alone and has_log(path)
     # Safety: while it is opened, another process may be in the middle of a write to a shared file.
     connection = connect_writer(path, busy_ms=OPEN_BUSY_MS)
     try:

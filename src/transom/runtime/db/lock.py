@@ -12,13 +12,18 @@ Invariant: an exclusive holder is the only one; sharers share with sharers only.
 import fcntl
 import os
 import random
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Self
 
 from transom.errors import ConfigError
 
 SHARE_WAIT_S = 5.0
+_held: Counter[Path] = Counter()
+"""How many locks this process holds on a file."""
+_counting = threading.Lock()
 
 
 def lock_path(path: Path) -> Path:
@@ -26,12 +31,19 @@ def lock_path(path: Path) -> Path:
 
 
 class FileLock:
-    """A held lock on the file at `path`. `alone`: nobody else had it open when it was taken."""
+    """A held lock on the file at `path`.
+
+    `alone`: nobody else had it open when it was taken; `first_here`: nobody else of this process.
+    """
 
     def __init__(self, path: Path, handle: int, *, alone: bool) -> None:
         self._path = path
         self._handle = handle
         self.alone = alone
+        self._counted = path.resolve()
+        with _counting:
+            self.first_here = not _held[self._counted]
+            _held[self._counted] += 1
 
     @classmethod
     def take(cls, path: Path, *, exclusive: bool) -> Self:
@@ -60,6 +72,10 @@ class FileLock:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+            with _counting:
+                _held[self._counted] -= 1
+                if not _held[self._counted]:
+                    del _held[self._counted]
 
 
 def _taken(handle: int, path: Path, *, exclusive: bool) -> bool:

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,22 @@ async def test_callers_do_not_hang_on_a_disk_that_does_not_answer(
         answer.set()
         await database.write(put("b"))
         assert await database.read(names) == ["a", "b"]
+
+
+async def test_a_file_opened_twice_here_keeps_its_log_when_another_process_closes(
+    tmp_path: Path,
+) -> None:
+    options = {"exclusive": False}
+    async with opened(tmp_path, **options) as one, opened(tmp_path, **options) as two:
+        await one.write(put("a"))
+        log = (tmp_path / "test.db-wal").stat().st_ino
+        script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+        script += "c.execute('update thing set size = 7'); c.commit(); c.close()"
+        command = [sys.executable, "-c", script, str(tmp_path / "test.db")]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+        assert (tmp_path / "test.db-wal").stat().st_ino == log
+        assert await two.read(sizes) == await one.read(sizes) == [7]
+
+
+async def sizes(transaction: Transaction) -> list[int]:
+    return [int(row[0]) for row in await transaction.fetch("select size from thing")]
