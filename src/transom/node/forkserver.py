@@ -101,15 +101,23 @@ class ForkServer:
                 if key.fd in self._pids:
                     self._reap(key.fd)
                     continue
-                packet, descriptors, _, _ = socket.recv_fds(
-                    self._control, PACKET_BYTES_MOST, DESCRIPTORS_MOST
-                )
+                packet, descriptors = self._next()
                 if not packet:
                     self._outlive_supervisor()
                     return None
                 seed = self._fork(Charge.decode(packet), descriptors)
                 if seed is not None:
                     return seed
+
+    def _next(self) -> tuple[bytes, list[int]]:
+        """An empty packet where the supervisor is no more."""
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(
+                self._control, PACKET_BYTES_MOST, DESCRIPTORS_MOST
+            )
+        except ConnectionResetError:  # killed before it had read what we told it
+            return b"", []
+        return packet, descriptors
 
     def _preload(self, first: dict[str, Any]) -> None:
         self._grace_s = first["grace_s"]
