@@ -10,6 +10,7 @@ Invariants:
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -30,14 +31,14 @@ class Service(Protocol):
         """Stops taking work, finishes what runs, lets go. Idempotent."""
 
 
-class Entered:
+class Entered(ABC):
     """A service that `async with` starts and stops."""
 
-    async def start(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def start(self) -> None: ...
 
-    async def stop(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def stop(self) -> None: ...
 
     async def __aenter__(self) -> Self:
         await self.start()
