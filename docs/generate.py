@@ -24,10 +24,22 @@ from transom.errors import CATALOGUE, TransomError
 from transom.identity.config import IdentityConfig
 from transom.identity.contract import TABLES as IDENTITY_TABLES
 from transom.identity.service import build as build_identity
+from transom.keys.app.figures import KeyFigures
+from transom.keys.config import KeysConfig
+from transom.keys.service import build as build_keys
+from transom.messaging.counters import Counters
 from transom.messaging.schema import Table
+from transom.node.figures import BusMetrics
+from transom.queue.app.figures import QueueFigures
 from transom.queue.config import QueueConfig
+from transom.queue.contract import STATS as QUEUE_STATS
 from transom.queue.contract import TABLES as QUEUE_TABLES
+from transom.queue.deliveries.figures import DeliveryFigures
+from transom.queue.model import Place
+from transom.queue.service import QueueService
 from transom.queue.service import build as build_queue
+from transom.queue.store.deliveries import TOTALS, Waiting
+from transom.queue.store.overview import Seen
 from transom.runtime.clock import SystemClock
 from transom.runtime.config import ENVIRONMENT_PREFIX, OptionMeta
 from transom.runtime.db.sqlite import SqliteDatabase
@@ -37,6 +49,8 @@ from transom.runtime.http.rates import Rates
 from transom.runtime.http.root import root_mount
 from transom.runtime.http.route import Mount
 from transom.runtime.http.tls import figures as certificate_figures
+from transom.runtime.http.visits import Census
+from transom.runtime.sealing import sealer_of
 from transom.runtime.secrets import Secret
 from transom.runtime.telemetry.audit import AuditLog
 from transom.runtime.telemetry.collectors import HealthMetrics
@@ -212,7 +226,9 @@ def metrics() -> Iterator[str]:
     yield (
         "`mount` is the prefix (`/queue`), `status` 0 a caller that went away before its answer. "
         f"Buckets of the histogram end at {', '.join(f'{bound:g}' for bound in BUCKETS_S)} s. "
-        "Rates are there where a limit is set, the certificate's where the doors speak TLS. "
+        "Rates are there where a limit is set, the certificate's where the doors speak TLS, depths "
+        "and ages in the one process that looks at all queues, those of the deepest where "
+        "`[queue] stats_queues` is set. "
         "[How to watch them](../howto/monitor.md)."
     )
 
@@ -224,25 +240,49 @@ def _figures() -> Iterator[Metric]:
     meter.began()
     meter.ended(200, 0.001)
     yield from doors.collect()
+    yield from BusMetrics(_counted()).collect()
     limits = HttpLimits(project_requests_per_s=1.0, address_requests_per_s=1.0)
     yield from Rates(limits, SystemClock()).collect()
+    yield from Census(limits).collect()
     yield from HealthMetrics({"queue": str}, LoopWatchdog()).collect()
     yield from AuditLog(Path("nowhere"), file_bytes=0, old_files=0).collect()
     yield from certificate_figures(0.0, 0)
+    keys = KeyFigures()
+    keys.given("ticket")
+    yield from keys.collect()
+    queues = QueueFigures(20)
+    queues.saw([Seen(Place("project", "queue"), 1, 0, 0, 0, 0, 1, 0)], 0)
+    yield from queues.collect()
+    delivered = DeliveryFigures(_queue().stores, SystemClock(), 1.0)
+    delivered.saw(dict.fromkeys(TOTALS, 0), Waiting(0, None, 0))
+    yield from delivered.collect()
     yield from ProcessCollector(namespace="transom", registry=None).collect()
 
 
+def _counted() -> Counters:
+    """Counters of which each has counted something."""
+    counters = Counters()
+    counters.sent["topic"].ended("answered", 0.001)
+    counters.sent["topic"].cast("taken")
+    counters.served["topic"].ended("answered", 0.001)
+    counters.heard["topic"].became("acknowledged")
+    counters.replicated["source"].asked("since")
+    counters.refused["Downgraded"] = 1
+    return counters
+
+
 def routes() -> Iterator[str]:
-    yield "# Routes of identity and of the port's root"
+    yield "# Routes of identity, of the key server and of the port's root"
     yield ""
     yield (
         "HEAD is served wherever GET is. What identity offers and to whom: "
         "[identity](identity.md). The queue's calls: [the queue](queue.md). With all that each "
         "takes and answers, as OpenAPI: [identity](openapi/identity.json), "
-        "[the queue](openapi/queue.json), [the root](openapi/root.json); "
+        "[the queue](openapi/queue.json), [the key server](openapi/keys.json), "
+        "[the root](openapi/root.json); "
         "[how to use them](../howto/use-the-openapi-document.md)."
     )
-    for mount in (identity_mount(), _root()):
+    for mount in (identity_mount(), keys_mount(), _root()):
         yield ""
         yield f"## `{mount.prefix or '/'}`"
         yield ""
@@ -254,7 +294,9 @@ def routes() -> Iterator[str]:
 
 def documents() -> dict[str, str]:
     """File name -> OpenAPI document."""
-    mounts = [documented(mount) for mount in (identity_mount(), queue_mount(), _root())]
+    mounts = [
+        documented(mount) for mount in (identity_mount(), queue_mount(), keys_mount(), _root())
+    ]
     return {
         f"docs/reference/openapi/{part_of(mount)}.json": json.dumps(document(mount), indent=1)
         + "\n"
@@ -267,14 +309,30 @@ def _root() -> Mount:
 
 
 def queue_mount() -> Mount:
-    """Of a service that is built and never started: nothing is opened or made."""
+    return _queue().mount
+
+
+def _queue() -> QueueService:
+    """Built and never started: nothing is opened or made."""
     clock = SystemClock()
     database = SqliteDatabase(Path("nowhere"), [], clock=clock)
-    return build_queue(QueueConfig(), database, clock=clock, random=os.urandom).mount
+    return build_queue(QueueConfig(), database, clock=clock, random=os.urandom)
+
+
+def keys_mount() -> Mount:
+    """As `_queue`."""
+    clock = SystemClock()
+    return build_keys(
+        KeysConfig(),
+        SqliteDatabase(Path("nowhere"), [], clock=clock),
+        sealer=sealer_of(Path("nowhere"), Secret(""), os.urandom),
+        clock=clock,
+        random=os.urandom,
+    ).mount
 
 
 def identity_mount() -> Mount:
-    """As `queue_mount`."""
+    """As `_queue`."""
     identity = build_identity(
         IdentityConfig(),
         SqliteDatabase(Path("nowhere"), [], clock=SystemClock()),
@@ -325,7 +383,7 @@ def tables() -> Iterator[str]:
         "for projects are for the project in its owner column, and for admins. "
         "[How they work](../explanation/feeds-and-leases.md)."
     )
-    for table in (*IDENTITY_TABLES, *QUEUE_TABLES):
+    for table in (*IDENTITY_TABLES, *QUEUE_TABLES, QUEUE_STATS):
         yield ""
         yield f"## `{table.name}`"
         yield ""

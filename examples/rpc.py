@@ -59,7 +59,8 @@ async def main(url: str) -> None:
         print("namespace:", await client.to(namespace="admin", version="1.0").call({}, "pause"))
 
         await client.to(fanout=True).cast(context, "refresh")
-        await asyncio.wait_for(scheduler.refreshed.wait(), 5)
+        async with asyncio.timeout(5):
+            await scheduler.refreshed.wait()
         print("cast: every server of the topic has refreshed")
 
         print("described:", await client.call(context, "describe", host="host1"))

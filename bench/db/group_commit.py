@@ -84,12 +84,21 @@ async def insert(transaction: Transaction) -> None:
     await transaction.execute(INSERT, (BODY,))
 
 
-async def measured(write: Write, callers: int, seconds: float, busy_us: float) -> dict[str, float]:
+async def measured(
+    write: Write, callers: int, seconds: float, busy_us: float, per_s: float = 0.0
+) -> dict[str, float]:
+    """`per_s`: writes are due at that rate, and their times count from when they were due; 0: each
+    follows the one before it."""
     latencies: list[float] = []
-    end = time.perf_counter() + seconds
+    start = time.perf_counter()
+    end = start + seconds
 
-    async def caller() -> None:
-        while (began := time.perf_counter()) < end:
+    async def caller(at: int) -> None:
+        due = start + at / per_s if per_s else 0.0
+        while (began := due or time.perf_counter()) < end:
+            if per_s:
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                due += callers / per_s
             await write()
             latencies.append(time.perf_counter() - began)
             until = time.perf_counter() + busy_us / 1e6
@@ -97,7 +106,7 @@ async def measured(write: Write, callers: int, seconds: float, busy_us: float) -
                 pass
 
     cpu, began = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(callers)))
+    await asyncio.gather(*map(caller, range(callers)))
     took, cpu = time.perf_counter() - began, time.process_time() - cpu
     latencies.sort()
     return {
@@ -108,14 +117,16 @@ async def measured(write: Write, callers: int, seconds: float, busy_us: float) -
     }
 
 
-async def ours(folder: Path, callers: int, seconds: float, busy_us: float) -> dict[str, float]:
+async def ours(
+    folder: Path, callers: int, seconds: float, busy_us: float, per_s: float = 0.0
+) -> dict[str, float]:
     room = folder / "migrations"
     room.mkdir()
     (room / "0001_before_message.sql").write_text(TABLE)
     database = SqliteDatabase(folder / "ours.db", [Migrations("bench", room)], clock=SystemClock())
     await database.start()
     try:
-        figures = await measured(lambda: database.write(insert), callers, seconds, busy_us)
+        figures = await measured(lambda: database.write(insert), callers, seconds, busy_us, per_s)
         figures["read_us"] = await read_us(database)
     finally:
         await database.stop()
@@ -132,10 +143,12 @@ async def read_us(database: SqliteDatabase) -> float:
     return (time.perf_counter() - began) / 5000 * 1e6
 
 
-async def bare(folder: Path, callers: int, seconds: float, busy_us: float) -> dict[str, float]:
+async def bare(
+    folder: Path, callers: int, seconds: float, busy_us: float, per_s: float = 0.0
+) -> dict[str, float]:
     loop = Bare(folder / "bare.db")
     try:
-        return await measured(loop.write, callers, seconds, busy_us)
+        return await measured(loop.write, callers, seconds, busy_us, per_s)
     finally:
         loop.stop()
 

@@ -1,10 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls over `zmq://` and `memory://`, beside bare pyzmq sockets doing the same exchange.
 
     python bench/messaging/zmq_calls.py [--seconds 2] [--rounds 3] [--out FILE]
 
-The calls are `messaging.Client` to `messaging.Server`: envelope, dispatch, deadline, receipts. The
-bare peer is a DEALER and a ROUTER that echo 200 bytes, blocking, without any of it: what the
-transport itself costs. `memory://` has both ends in one process: what the calls themselves cost.
+The calls are `messaging.Client` to `messaging.Server`: envelope, dispatch, deadline, receipts; over
+ipc, and over tcp of the loopback, sealed under a bus key (CURVE). The bare peer is a DEALER and a
+ROUTER that echo 200 bytes, blocking, without any of it: what the transport itself costs.
+`memory://` has both ends in one process: what the calls themselves cost.
 Rounds are interleaved; rates and CPU (client plus server, user plus system, zmq's own threads
 included) are medians.
 """
@@ -30,6 +32,8 @@ import zmq
 
 from transom import messaging
 from transom.messaging.drivers.zmq import RegistryServer
+from transom.messaging.drivers.zmq.key import make_bus_key
+from transom.messaging.drivers.zmq.tcp import TcpSeat
 from transom.runtime.clock import SystemClock
 
 TEXT = "x" * 200
@@ -46,11 +50,11 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def serve_transom(folder: str, pipe: Connection) -> None:
+def serve_transom(url: str, pipe: Connection) -> None:
     async def main() -> None:
         target = messaging.Target(topic="bench", server="s")
         async with (
-            messaging.connect(f"zmq://{folder}") as transport,
+            messaging.connect(url) as transport,
             messaging.Server(transport, target, [Echo()]),
         ):
             await answer(pipe)
@@ -78,16 +82,16 @@ async def answer(pipe: Connection) -> None:
 
 def serve_bare(folder: str, pipe: Connection) -> None:
     context = zmq.Context()
-    socket = context.socket(zmq.ROUTER)
-    socket.bind(f"ipc://{folder}/bare")
+    router = context.socket(zmq.ROUTER)
+    router.bind(f"ipc://{folder}/bare")
     poller = zmq.Poller()
-    poller.register(socket, zmq.POLLIN)
+    poller.register(router, zmq.POLLIN)
     poller.register(pipe.fileno(), zmq.POLLIN)
     pipe.send("ready")
     while True:
         ready = dict(poller.poll())
-        if socket in ready:
-            socket.send_multipart(socket.recv_multipart())
+        if router in ready:
+            router.send_multipart(router.recv_multipart())
         if pipe.fileno() in ready:
             try:
                 pipe.recv()
@@ -165,7 +169,7 @@ def transom_calls(client: messaging.Client, runner: asyncio.Runner, callers: int
     return lambda: runner.run(main())
 
 
-def bare_calls(socket: "zmq.Socket[bytes]", callers: int, seconds: float):
+def bare_calls(dealer: "zmq.Socket[bytes]", callers: int, seconds: float):
     body = TEXT.encode()
 
     def main() -> tuple[int, float]:
@@ -173,13 +177,13 @@ def bare_calls(socket: "zmq.Socket[bytes]", callers: int, seconds: float):
         started_s = time.perf_counter()
         until_s = started_s + seconds
         for _ in range(callers):
-            socket.send(body)
+            dealer.send(body)
         while time.perf_counter() < until_s:
-            socket.recv()
-            socket.send(body)
+            dealer.recv()
+            dealer.send(body)
             count += 1
         for _ in range(callers):
-            socket.recv()
+            dealer.recv()
         return count + callers, time.perf_counter() - started_s
 
     return main
@@ -188,29 +192,42 @@ def bare_calls(socket: "zmq.Socket[bytes]", callers: int, seconds: float):
 def measure(folder: str, seconds: float, rounds: int) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        key_file = f"{folder}/bus.key"
+        make_bus_key(Path(key_file))
         registry = RegistryServer(Path(folder), clock=SystemClock())
+        sealed_registry = RegistryServer(TcpSeat("127.0.0.1:0", key_file), clock=SystemClock())
         runner.run(registry.start())
-        transom, bare = _started(runner, folder)
+        runner.run(sealed_registry.start())
+        sealed_url = f"zmq://{sealed_registry.address}/?key_file={key_file}"
+        transom, sealed, bare = _started(runner, folder, sealed_url)
         transport = messaging.connect(f"zmq://{folder}")
+        sealed_transport = messaging.connect(sealed_url)
         runner.run(transport.start())
+        runner.run(sealed_transport.start())
         client = messaging.Client(transport, messaging.Target(topic="bench"))
+        sealed_client = messaging.Client(sealed_transport, messaging.Target(topic="bench"))
         memory = InMemory()
         runner.run(memory.start())
         context = zmq.Context()
-        socket = context.socket(zmq.DEALER)
-        socket.connect(f"ipc://{folder}/bare")
+        dealer = context.socket(zmq.DEALER)
+        dealer.connect(f"ipc://{folder}/bare")
         for _ in range(rounds):
             for callers in (1, 64):
                 run = transom_calls(client, runner, callers, seconds)
                 samples.setdefault(f"transom, {callers}", []).append(sampled(transom, run))
+                run = transom_calls(sealed_client, runner, callers, seconds)
+                name = f"transom over sealed tcp, {callers}"
+                samples.setdefault(name, []).append(sampled(sealed, run))
                 run = transom_calls(memory.client, runner, callers, seconds)
                 name = f"transom over memory, {callers}"
                 samples.setdefault(name, []).append(sampled(memory, run))
-                run = bare_calls(socket, callers, seconds)
+                run = bare_calls(dealer, callers, seconds)
                 samples.setdefault(f"bare pyzmq, {callers}", []).append(sampled(bare, run))
         context.destroy(linger=0)
         runner.run(memory.stop())
-        runner.run(_stopped(transport, registry, transom, bare))
+        runner.run(sealed_transport.stop())
+        runner.run(_stopped(transport, registry, transom, bare, sealed))
+        runner.run(sealed_registry.stop())
     return samples
 
 
@@ -223,11 +240,12 @@ async def _stopped(
     await registry.stop()
 
 
-def _started(runner: asyncio.Runner, folder: str) -> tuple[Served, Served]:
-    async def main() -> tuple[Served, Served]:
-        # In threads: the serving process registers with the registry of this loop.
+def _started(runner: asyncio.Runner, folder: str, sealed_url: str) -> tuple[Served, Served, Served]:
+    async def main() -> tuple[Served, Served, Served]:
+        # In threads: the serving processes register with the registries of this loop.
         return (
-            await asyncio.to_thread(Served, serve_transom, folder),
+            await asyncio.to_thread(Served, serve_transom, f"zmq://{folder}"),
+            await asyncio.to_thread(Served, serve_transom, sealed_url),
             await asyncio.to_thread(Served, serve_bare, folder),
         )
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A claim on a queue with a million waiting messages against one with a thousand.
 
 Also with a hundred thousand messages under live claims at the head, with as many whose claims have
@@ -52,7 +53,7 @@ async def fill(service: QueueService, name: str, number: int) -> float:
     new = [NewMessage(BODY, 86_400)] * 1000
     for _ in range(0, number, 8000):
         await asyncio.gather(
-            *(service.app.post(CONTEXT, name, CLIENT, new, 200_000) for _ in range(8))
+            *(service.app.messages.post(CONTEXT, name, CLIENT, new, 200_000) for _ in range(8))
         )
     return time.perf_counter() - began_s
 
@@ -60,11 +61,11 @@ async def fill(service: QueueService, name: str, number: int) -> float:
 async def turn(service: QueueService, name: str) -> float:
     """Milliseconds of one claim of 20; they are released again."""
     began_s = time.perf_counter()
-    claim = await service.app.claim(CONTEXT, name, 3600, 60, 20)
+    claim = await service.app.claims.take(CONTEXT, name, 3600, 60, 20)
     took_ms = (time.perf_counter() - began_s) * 1000
     assert claim is not None
     assert len(claim.messages) == 20
-    await service.app.release_claim(CONTEXT, name, claim_text(claim.id))
+    await service.app.claims.release(CONTEXT, name, claim_text(claim.id))
     return took_ms
 
 
@@ -92,23 +93,23 @@ async def bench(deep: int, folder: Path) -> dict[str, Any]:
     for name in ("shallow", "held"):
         await fill(service, name, 8000)
     for _ in range(7):
-        await service.app.pop(CONTEXT, "shallow", 20)
-    while (await service.app.queue_stats(CONTEXT, "shallow")).total > 1000:
-        await asyncio.gather(*(service.app.pop(CONTEXT, "shallow", 20) for _ in range(50)))
+        await service.app.messages.pop(CONTEXT, "shallow", 20)
+    while (await service.app.queues.stats(CONTEXT, "shallow")).total > 1000:
+        await asyncio.gather(*(service.app.messages.pop(CONTEXT, "shallow", 20) for _ in range(50)))
     await fill(service, "held", held)
     for _ in range(0, held, 2000):
         await asyncio.gather(
-            *(service.app.claim(CONTEXT, "held", 3600, 60, 20) for _ in range(100))
+            *(service.app.claims.take(CONTEXT, "held", 3600, 60, 20) for _ in range(100))
         )
     medians = await measure(service, ["shallow", "deep", "held"])
     began_s = time.perf_counter()
-    everything = await service.app.list_messages(
+    everything = await service.app.messages.page(
         CONTEXT, "deep", MessageFilter(not_from=CLIENT), None, 10
     )
     own_s = time.perf_counter() - began_s
     assert everything == ()
     began_s = time.perf_counter()
-    stats = await service.app.queue_stats(CONTEXT, "deep")
+    stats = await service.app.queues.stats(CONTEXT, "deep")
     stats_ms = (time.perf_counter() - began_s) * 1000
     assert stats.total >= deep
     clock.ahead_ms = 3_600_000

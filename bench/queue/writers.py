@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Durable posts of 64 callers without doors: one process, two through an owner, two on one file.
+"""Durable posts of 64 callers without doors: one process, two through an owner, two on one file,
+two with a file each.
 
 What `workers.py` measures with HTTP around it, here by itself: one message of 140 bytes a post.
 The callers are spread over the processes; both share the cores of this machine.
@@ -9,6 +10,7 @@ The callers are spread over the processes; both share the cores of this machine.
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -25,17 +27,39 @@ from transom.messaging import connect
 from transom.messaging.drivers.zmq import RegistryServer
 from transom.messaging.server import Server
 from transom.messaging.target import Target
-from transom.queue.bus import TOPIC, Owner, RemoteWriter
+from transom.messaging.transport import Transport
+from transom.queue.bus.frames import TOPIC
+from transom.queue.bus.neighbours import Neighbours
+from transom.queue.bus.owner import Owner
+from transom.queue.bus.writer import RemoteWriter
 from transom.queue.config import QueueConfig
 from transom.queue.model import ClientId, NewMessage, Place
 from transom.queue.service import MIGRATIONS
-from transom.queue.store.verbs import LocalWriter, Post, Tools, Writer
+from transom.queue.store.verbs.messages import Post
+from transom.queue.store.verbs.verb import LocalWriter, Tools, Writer
 from transom.runtime.clock import SystemClock
 from transom.runtime.db.sqlite import SqliteDatabase
 
 ROOT = Path(__file__).parents[2]
 CALLERS = 64
 VERB = Post(Place("p", "q"), ClientId(b"c" * 16), 160, (NewMessage(b'"' + b"x" * 138 + b'"'),))
+PAIR = ("first", "second")
+"""Each owns one of two files, and writes the other one through its owner."""
+AT_HOME = " at home"
+"""Each writes its own one only: as if every caller knew where its queue is."""
+
+
+class Alternating:
+    """A writer that takes its verbs to several in turn, as queues of several shards would."""
+
+    problem = ""
+    leaves = False
+
+    def __init__(self, writers: list[Writer]) -> None:
+        self._writers = itertools.cycle(writers)
+
+    async def write(self, verb: Any) -> Any:
+        return await next(self._writers).write(verb)
 
 
 async def measured(writer: Writer, callers: int, seconds: float) -> list[float]:
@@ -59,14 +83,15 @@ async def role(name: str, folder: Path, callers: int, seconds: float) -> None:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         took = await measured(writer, callers, seconds)
-        print(json.dumps(took), flush=True)
+        # Not on the loop: the pipe takes 64 KiB, and the others still write through this process.
+        await asyncio.to_thread(print, json.dumps(took), flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 
 
 async def _writer(name: str, folder: Path, opened: AsyncExitStack) -> Writer:
     if name != "naive":
         transport = connect(f"zmq://{folder}")
-        if name == "owner":
+        if name in ("owner", PAIR[0], PAIR[0] + AT_HOME):
             registry = RegistryServer(folder, clock=SystemClock())
             await registry.start()
             opened.push_async_callback(registry.stop)
@@ -76,6 +101,10 @@ async def _writer(name: str, folder: Path, opened: AsyncExitStack) -> Writer:
         await remote.start()
         opened.push_async_callback(remote.stop)
         return remote
+    own = name.removesuffix(AT_HOME)
+    if own in PAIR:
+        writers = await _of_pair(PAIR.index(own), folder, transport, opened)
+        return Alternating([it for it in writers if own == name or not it.leaves])
     clock = SystemClock()
     path, alone = folder / "queue.db", name == "owner"
     database = SqliteDatabase(path, MIGRATIONS, clock=clock, exclusive=alone)
@@ -87,6 +116,21 @@ async def _writer(name: str, folder: Path, opened: AsyncExitStack) -> Writer:
         await server.start()
         opened.push_async_callback(server.stop)
     return writer
+
+
+async def _of_pair(
+    own: int, folder: Path, transport: Transport, opened: AsyncExitStack
+) -> list[Writer]:
+    neighbours = Neighbours(
+        folder, SystemClock(), worker=own, workers=2, transport=transport, server=PAIR[own]
+    )
+    neighbours.equip(lambda: Tools(QueueConfig(), SystemClock(), os.urandom))
+    writers: list[Writer] = []
+    for shard in neighbours.shards(3):  # the home, the first, has no part in it
+        await shard.start()
+        opened.push_async_callback(shard.stop)
+        writers.append(shard.store.writer)
+    return writers
 
 
 def layout(names: list[str], seconds: float) -> dict[str, Any]:
@@ -132,6 +176,8 @@ LAYOUTS = {
     "two, through the owner": ["owner", "follower"],
     "three, through the owner": ["owner", "follower", "follower"],
     "two on one file": ["naive", "naive"],
+    "two files, an owner each": list(PAIR),
+    "the same, callers at home": [name + AT_HOME for name in PAIR],
 }
 
 

@@ -1,3 +1,3 @@
 """Transom: one control plane for many clouds."""
 
-__version__ = "0.2.0"
+__version__ = "0.4.0"

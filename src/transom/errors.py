@@ -11,7 +11,10 @@ TransomError
 │   └── MessagingError
 │       ├── MessagingTimeout, MessageUndeliverable, MessageDeliveryFailure
 │       ├── RemoteError, NoSuchMethod, UnsupportedVersion, VersionCapError
-│       └── InvalidTarget, InvalidTransportURL, InvalidEnvelope
+│       ├── InvalidTarget, InvalidTransportURL, InvalidEnvelope
+│       └── SecurityError   what a message's security says does not hold, or keys are missing
+│           ├── InvalidSignature, InvalidCertificate, WrongDestination, Downgraded
+│           └── Expired, KeyUnavailable
 └── InternalError           we erred
     ├── StorageUnavailable  the store refuses writes (poisoned, read-only, closed)
     │   ├── StorageDamaged  the file needs a person
@@ -170,6 +173,38 @@ class InvalidEnvelope(MessagingError):
     """The bytes are no message, or of a version that is not spoken here."""
 
 
+class SecurityError(MessagingError):
+    """What the security of a message says does not hold."""
+
+
+class InvalidSignature(SecurityError):
+    """The bytes are not those that the claimed source sent, or nobody can tell."""
+
+
+class InvalidCertificate(SecurityError):
+    """No trusted authority vouches for the party now, or not for this."""
+
+
+class WrongDestination(SecurityError):
+    """A message, ticket or answer that was made for another place."""
+
+
+class Downgraded(SecurityError):
+    """Less security than the receiver requires."""
+
+
+class Expired(SecurityError):
+    """Too old, from the future, or under a ticket that does not hold now."""
+
+
+class KeyUnavailable(SecurityError):
+    """The key that is needed cannot be had; `lasting`: asking again will not help."""
+
+    def __init__(self, text: str = "", *, lasting: bool = False, detail: str = "") -> None:
+        super().__init__(text, detail=detail)
+        self.lasting = lasting
+
+
 class InternalError(TransomError):
     """We erred."""
 
@@ -223,6 +258,12 @@ CATALOGUE: dict[type[TransomError], Entry] = {
     CallerError: Entry("bad-request", 400, False, "The request could not be carried out."),
     Unavailable: Entry("unavailable", 503, True, "A needed service did not answer; try again."),
     MessagingTimeout: Entry("messaging-timeout", 503, True, "No answer in time; try again."),
+    SecurityError: Entry(
+        "message-security", 503, False, "A message's security does not hold; it was refused."
+    ),
+    KeyUnavailable: Entry(
+        "key-unavailable", 503, True, "A key of the bus cannot be had now; try again."
+    ),
     MessagingError: Entry("messaging", 503, True, "The bus could not carry the request out."),
     PeerError: Entry("unavailable", 503, True, "A needed service failed; try again."),
     StorageUnavailable: Entry(

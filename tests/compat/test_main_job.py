@@ -28,7 +28,7 @@ def test_the_client_issues_a_token_and_lists_the_catalogue(stack: Stack) -> None
     token = stack.openstack("token issue -f json")
     assert token["project_id"]
     services = {row["Type"] for row in stack.openstack("catalog list -f json")}
-    assert {"identity", "messaging"} <= services
+    assert {"identity", "messaging", "messaging-websocket"} <= services
     assert "admin" in {row["Name"] for row in stack.openstack("project list -f json")}
 
 

@@ -38,6 +38,7 @@ ZAQAR_FILE = """
 "queues:delete": [["rule:context_is_admin"], ["role:queue_maker", "project_id:%(project_id)s"]]
 "messages:delete_all": "!"
 "pools:get_all": "rule:context_is_admin"
+"topics:get_all": "rule:context_is_admin"
 #"claims:create": ""
 """
 
@@ -87,5 +88,5 @@ def test_a_file_of_zaqar_s_operators_is_taken_and_what_has_no_use_is_named(tmp_p
         with pytest.raises(Forbidden):
             rules.enforce(name, reader, own)
     assert [warning.partition(": ")[2] for warning in found.warnings] == [
-        "rule 'pools:get_all' is asked for by nothing here; did you mean 'queues:get_all'?"
+        "rule 'topics:get_all' is asked for by nothing here; did you mean 'pools:get_all'?"
     ]

@@ -229,12 +229,13 @@ def test_a_second_run_changes_nothing_and_a_moved_door_changes_its_endpoints(wor
     assert file.read_text().startswith("# Ours.\n[api]\nport = ")
     moved = {"TRANSOM_API__PUBLIC_URL": "http://else:1"}
     dry = register(stack, keystone, "--dry-run", **moved).out
-    assert dry.count("would change endpoint messaging") == 3
+    assert dry.count("would change endpoint messaging ") == 3
+    assert dry.count("would change endpoint messaging-websocket ") == 3
     register(stack, keystone, **moved)
     token = keystone.admin()
     found = keystone.ask("GET", "/endpoints", token=token)[2]["endpoints"]
     assert sum(at["url"] == "http://else:1/queue" for at in found) == 3
-    assert register(stack, keystone).out.count("changed endpoint messaging") == 3
+    assert register(stack, keystone).out.count("changed endpoint messaging ") == 3
     assert len(found) == len(keystone.ask("GET", "/endpoints", token=token)[2]["endpoints"])
 
 
@@ -388,4 +389,5 @@ def test_the_page_about_it_says_what_happens(made_keystone: Path, tmp_path: Path
 
 def test_the_doors_say_that_they_are_ready_and_warn_of_nothing(world: World) -> None:
     status, body = get(f"{world.stack.url}/readyz")
-    assert (status, json.loads(body)) == (200, {"status": "ready", "checks": {"queue": True}})
+    checks = {"queue": True, "keys": True}
+    assert (status, json.loads(body)) == (200, {"status": "ready", "checks": checks})

@@ -1,9 +1,7 @@
 """Every driver does what drivers must do: the public suite, once a driver and check."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,26 +12,45 @@ from transom.messaging.testing import CHECKS, ConformanceError, MakeDriver, chec
 from transom.messaging.url import TransportURL
 from transom.runtime.clock import SystemClock
 
+from support.rabbit import Broker, fresh_vhost
+
 
 def maker(url: TransportURL) -> MakeDriver:
     kind = driver_class(url.driver)
     return lambda: kind(url, clock=SystemClock(), random=os.urandom)
 
 
-@asynccontextmanager
-async def memory(folder: Path) -> AsyncIterator[MakeDriver]:
-    yield maker(TransportURL.parse("memory://conformance"))
+def memory(request: pytest.FixtureRequest) -> MakeDriver:
+    return maker(TransportURL.parse("memory://conformance"))
 
 
-# Each world gives `make_driver` for a bus of its own; a driver's own needs run inside it.
-WORLDS = {"memory": memory}
+def rabbit(request: pytest.FixtureRequest) -> MakeDriver:
+    """On a virtual host of this run."""
+    broker: Broker = request.getfixturevalue("rabbit")
+    return maker(TransportURL.parse(broker.url))
+
+
+def rabbit_quorum(request: pytest.FixtureRequest) -> MakeDriver:
+    """With quorum queues for everything, on a virtual host of its own: flags would differ."""
+    broker: Broker = request.getfixturevalue("rabbit_quorum_vhost")
+    options = "rabbit_quorum_queue=true&rabbit_transient_quorum_queue=true"
+    return maker(TransportURL.parse(f"{broker.url}?{options}"))
+
+
+# Each world gives `make_driver` for a bus that its drivers share.
+WORLDS = {"memory": memory, "rabbit": rabbit, "rabbit-quorum": rabbit_quorum}
+
+
+@pytest.fixture(scope="module")
+def rabbit_quorum_vhost() -> Iterator[Broker]:
+    with fresh_vhost() as broker:
+        yield broker
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("driver", WORLDS)
-async def test_driver_conforms(driver: str, check: str, tmp_path: Path) -> None:
-    async with WORLDS[driver](tmp_path) as make_driver:
-        await check_driver(make_driver, [check])
+async def test_driver_conforms(driver: str, check: str, request: pytest.FixtureRequest) -> None:
+    await check_driver(WORLDS[driver](request), [check])
 
 
 class Deaf:

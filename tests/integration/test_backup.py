@@ -99,6 +99,10 @@ def test_nothing_that_is_there_is_overwritten(stack: Stack, tmp_path: Path) -> N
     again = stack.transom("backup", str(archive), check=False)
     assert again.returncode == 1
     assert "is there already" in again.stderr
+    nowhere = stack.transom("backup", str(tmp_path / "none" / "b.tar"), check=False)
+    assert nowhere.stderr == (
+        f"transom: {tmp_path}/none: is no folder; make it, or put the backup elsewhere\n"
+    )
     over = stack.transom("restore", str(archive), check=False)
     assert over.returncode == 1
     assert "move the folder away" in over.stderr

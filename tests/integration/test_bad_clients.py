@@ -65,6 +65,7 @@ def flood(link: socket.socket, megabytes: int) -> bytes:
         return b""
 
 
+@pytest.mark.alone
 def test_bad_callers_keep_nobody_from_being_served_and_not_the_stack_from_ending(
     stack: Stack,
 ) -> None:

@@ -89,7 +89,7 @@ DAMAGED = (
 @pytest.mark.parametrize(
     ("who", "name", "spoil"),
     [
-        ("api", "queue.db", replaced("queue.db", bytes(120_000))),
+        ("api, worker", "queue.db", replaced("queue.db", bytes(120_000))),
         ("api, worker", "identity.db", garbled("identity.db", 100)),
     ],
 )
@@ -97,8 +97,7 @@ def test_a_damaged_database_is_told_and_left_as_it_is(
     stack: Stack, who: str, name: str, spoil: Callable[[Path], object]
 ) -> None:
     spoil(stack.data)
-    if "worker" in who:
-        (stack.data / "identity.db-wal").write_bytes(b"")
+    (stack.data / f"{name}-wal").write_bytes(b"")
     before = (stack.data / name).read_bytes()
     assert refused(stack, *UP) == f"{who}: " + DAMAGED.format(data=stack.data, name=name)
     assert (stack.data / name).read_bytes() == before
@@ -183,7 +182,7 @@ def test_an_older_schema_is_told_and_healed_by_the_upgrade(stack: Stack) -> None
     database.close()
     line = refused(stack, *UP)
     assert line == (
-        f"api: {path}: made by an older Transom (lacks node/0002_before_feed); "
+        f"api, worker: {path}: made by an older Transom (lacks node/0002_before_feed); "
         "run: transom db upgrade"
     )
     assert stack.transom("db", "upgrade").stdout == "applied node/0002_before_feed to queue\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.cuts import Cuts, on_postgres, startling
-from support.fire import Fire
+from support.whole_fire import WholeFire
 
 SEED = 1
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(240)
 
 def test_a_role_that_is_cut_off_from_its_database_loses_and_doubles_nothing(tmp_path: Path) -> None:
     with on_postgres(tmp_path / "data", SEED) as (stack, ways):
-        with closing(Fire(stack, SEED)) as fire:
+        with closing(WholeFire(stack, SEED)) as fire:
             cuts = Cuts(fire.light(), ways, random.Random(SEED))
             cuts.cut("api", "silent")
             cuts.cut("worker", "refused")

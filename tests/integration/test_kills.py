@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support.fire import Fire, Strikes, complaints
+from support.fire import Strikes, complaints
 from support.leftovers import Marked
+from support.whole_fire import NEEDS, WholeFire
 
 KILLS = 5
 SEED = 1
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Marked]:
     stack = Marked(tmp_path / "data")
+    stack.environment |= NEEDS
     try:
         yield stack.start()
     finally:
@@ -32,7 +34,7 @@ def stack(tmp_path: Path) -> Iterator[Marked]:
 
 @pytest.fixture
 def strikes(stack: Marked) -> Iterator[Strikes]:
-    with closing(Fire(stack, SEED)) as fire:
+    with closing(WholeFire(stack, SEED)) as fire:
         yield Strikes(fire.light(), random.Random(SEED))
 
 

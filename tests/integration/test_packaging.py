@@ -17,7 +17,7 @@ from transom.cli import parser
 from transom.cli.settings import SECTIONS
 from transom.runtime.config import ENVIRONMENT_PREFIX
 
-from support.stack import ROOT, get, running
+from support.stack import ROOT, get, running, wait_for
 
 PACKAGING = ROOT / "packaging"
 UNITS = sorted((PACKAGING / "systemd").iterdir())
@@ -129,8 +129,13 @@ def expressions() -> dict[str, str]:
 
 
 def test_only_metrics_that_there_are_are_asked_for(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as stack:
+    def seen() -> bytes:
+        """The figures, once the queues have been looked at."""
         _, text = get(stack.url + "/metrics")
+        return text if b"transom_queue_depth" in text else b""
+
+    with running(tmp_path / "data") as stack:
+        text = wait_for(seen)
     shown = set(re.findall(r"(?m)^(transom_[a-z_]+)", text.decode()))
     documented = set(METRIC.findall((ROOT / "docs" / "reference" / "metrics.md").read_text()))
     assert shown <= documented | {name.removesuffix("_created") for name in documented} | {

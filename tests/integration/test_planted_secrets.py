@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from transom.cli.tables import KNOWN
+from transom.identity.contract import TABLES as IDENTITY_TABLES
+from transom.messaging.security.keyfile import decode_key_file
+from transom.queue.contract import TABLES as QUEUE_TABLES
 
 from support.load import Session, login
 from support.stack import CLIENTS, Stack, get
 
 MASTER_KEY = base64.b64encode(os.urandom(32)).decode()
+PUBLISHED = [table.name for table in (*IDENTITY_TABLES, *QUEUE_TABLES)]
 PASSWORD = "planted-password-of-a-user"
 NEW_PASSWORD = "planted-password-of-a-user-changed"
 WRONG_PASSWORD = "planted-password-that-is-wrong"
 CREDENTIAL = "planted-secret-of-an-application"
+LONG_TERM_KEY = os.urandom(32)
 
 
 @pytest.fixture
@@ -92,6 +96,7 @@ def use_secrets(stack: Stack, token: str) -> list[str]:
         assert second
         session.revoke(second)
         session.ask("GET", f"/queue/v2/queues?marker={second[:20]}", token=second)
+        give_long_term_key(session)
     made = stack.client(
         "openstack", "--os-cloud", "transom", "application", "credential", "create", "planted",
         "--secret", CREDENTIAL, check=False,
@@ -100,19 +105,59 @@ def use_secrets(stack: Stack, token: str) -> list[str]:
     return [token, second]
 
 
-def test_no_planted_secret_is_found_where_others_may_look(stack: Stack) -> None:
+def give_long_term_key(session: Session) -> None:
+    """Given well, and twice, and in requests that are refused."""
+    key = base64.b64encode(LONG_TERM_KEY).decode()
+    for path, body, expected in (
+        ("planted.host1", {"key": key}, 201),
+        ("planted.host1", {"key": key}, 200),
+        ("planted", {"key": key}, 400),
+        ("planted.host2", {"key": f"{key}{key}"}, 400),
+        ("planted.host2", {"key": key[:-4]}, 400),
+        ("planted.host2", {"key": {"key": key}}, 400),
+        ("planted.host2", {"kez": key}, 400),
+    ):
+        status, said = session.ask("PUT", f"/keys/v1/keys/{path}", body)
+        assert status == expected, (path, said)
+        assert key[:-8] not in json.dumps(said)
+    for path in ("keys", "keys/planted.host1"):
+        status, said = session.ask("GET", f"/keys/v1/{path}")
+        assert status == 200
+        assert key[:-8] not in json.dumps(said)
+
+
+def enrolled(stack: Stack, folder: Path) -> list[bytes]:
+    """The keys of parties whose files were written, by commands."""
+    made = []
+    for number, words in enumerate((["add"], ["rotate"], ["enrol", "--public-key"])):
+        file = folder / f"{number}.key"
+        name = "planted.host4" if words[0] == "enrol" else "planted.host3"
+        said = stack.transom("keys", *words, name, "--out", str(file))
+        found = decode_key_file(file.read_bytes(), "")
+        made += [*found.keys, *([found.identity] if found.identity else [])]
+        assert file.stat().st_mode & 0o777 == 0o600
+        for key in made:
+            for shown in (key.hex(), base64.b64encode(key).decode()):
+                assert shown not in said.stdout + said.stderr
+    return made
+
+
+def test_no_planted_secret_is_found_where_others_may_look(stack: Stack, tmp_path: Path) -> None:
     assert CLIENTS.exists()
     token = login(stack)
     tokens = use_secrets(stack, token)
     cloud = yaml.safe_load((stack.data / "clouds.yaml").read_text())["clouds"]["transom"]["auth"]
     secrets = [MASTER_KEY, PASSWORD, NEW_PASSWORD, WRONG_PASSWORD, CREDENTIAL, cloud["password"]]
     secrets += tokens
+    keys = [LONG_TERM_KEY, *enrolled(stack, tmp_path)]
+    secrets += [base64.b64encode(key).decode()[:-2] for key in keys]
+    secrets += [key.hex() for key in keys]
     places = {path.name: path.read_bytes() for path in stack.data.glob("logs/*")}
     assert len(places) >= 3
     processes = family(stack)
     assert len(processes) >= 3
     places |= {f"command line of {pid}": command_line(pid) for pid in processes}
-    places |= {f"table {table}": watched(stack, table) for table in KNOWN}
+    places |= {f"table {name}": watched(stack, name) for name in PUBLISHED}
     places |= {
         command: stack.transom(*command.split()).stdout.encode()
         for command in ("config show", "status --json", "doctor --json")
@@ -124,8 +169,8 @@ def test_no_planted_secret_is_found_where_others_may_look(stack: Stack) -> None:
     found = [
         (place, secret)
         for place, content in places.items()
-        for secret in secrets
-        if secret.encode() in content
+        for secret in [*(text.encode() for text in secrets), *keys]
+        if secret in content
     ]
     assert found == []
     stack.start()  # with the same master key everything opens again

@@ -15,6 +15,8 @@ from support import powercut, powerstart
 from support.diskreplay import PLACE, Disk, Recording, on_disk, record
 
 STEPS = 200
+STEPS_OF_SHARDS = 80
+SHARDS = 3
 PLANTED = 120
 CHEAP = {"TRANSOM_IDENTITY__PASSWORD_COST_LOG2": "10"}
 
@@ -27,7 +29,8 @@ def place() -> Iterator[Path]:
 
 def load(place: Path, steps: int, *planted: str) -> Recording:
     root = place / "root"
-    return record(root, "-m", "support.powerload", str(root), "1", str(steps), *planted)
+    words = [str(root), "1", str(steps), *(("1", *planted) if planted else ())]
+    return record(root, "-m", "support.powerload", *words)
 
 
 def replayed(recording: Recording) -> Disk:
@@ -73,3 +76,15 @@ def test_a_first_start_that_is_cut_at_any_prefix_is_started_again(place: Path) -
     assert table.prefixes > 200
     assert table.steps == 1
     assert powerstart.replay(recording, 1, drawn_every=8, deaf_folders=True, faults_most=1).faults
+
+
+@pytest.mark.timeout(600)
+def test_nothing_told_is_lost_where_messages_go_from_one_file_to_another(place: Path) -> None:
+    root = place / "root"
+    words = (str(root), "1", str(STEPS_OF_SHARDS), str(SHARDS))
+    recording = record(root, "-m", "support.powerload", *words)
+    assert replayed(recording).kept() == on_disk(recording.root), "a change was not recorded"
+    table = powercut.replay(recording, 1, shards=SHARDS, every=40)
+    assert not table.faults, "\n".join(table.faults)
+    assert table.prefixes > 1000
+    assert min(table.states[kind] for kind in ("all kept", "unsynced lost", "drawn")) > 10

@@ -18,6 +18,9 @@ from transom.identity.app.tokens import Caller, Tokens
 from transom.identity.config import IdentityConfig
 from transom.identity.contract import DEFAULT_RULES as IDENTITY_RULES
 from transom.identity.model import DEFAULT_DOMAIN, Claims, Token, User
+from transom.keys import service as keys
+from transom.keys.config import KeysConfig
+from transom.keys.contract import DEFAULT_RULES as KEYS_RULES
 from transom.queue import service as queue
 from transom.queue.config import QueueConfig
 from transom.queue.contract import DEFAULT_RULES as QUEUE_RULES
@@ -28,6 +31,8 @@ from transom.runtime.auth.rules import Rules, compiled, referred
 from transom.runtime.clock import SystemClock
 from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.http.route import Call
+from transom.runtime.sealing import sealer_of
+from transom.runtime.secrets import Secret
 
 NOWHERE = SqliteDatabase(Path("nowhere"), [], clock=SystemClock())
 CONTEXT = Context("r", user_id="u", project_id="p", roles=frozenset(["admin"]))
@@ -40,6 +45,9 @@ OPEN = {
     "GET /identity", "GET /identity/v3",
     "POST /identity/v3/auth/tokens",  # by what one knows
     "POST /identity/v3/users/{user}/password",  # by the present password
+    "GET /keys", "GET /keys/v1", "GET /keys/v1/ca", "GET /keys/v1/certificates",
+    "POST /keys/v1/tickets", "POST /keys/v1/groups",  # by the party's signature
+    "PUT /keys/v1/certificates/{name}",  # likewise
 }  # fmt: skip
 OWN = {"GET /identity/v3/auth/catalog"}
 """Need a token and no rule: they show what everybody is shown."""
@@ -82,7 +90,8 @@ def _example(info: Any) -> Any:
         schema = info.extra_json_schema or {}
         if "enum" in schema:
             return schema["enum"][-1]
-        return "/metadata/x" if "pattern" in schema else _example(info.type)
+        is_text = type(info.type).__name__ == "StrType"
+        return "/metadata/x" if "pattern" in schema and is_text else _example(info.type)
     if kind in ("StructType", "TypedDictType"):
         return {at.encode_name: _example(at.type) for at in info.fields if at.required}
     if kind == "UnionType":
@@ -91,7 +100,13 @@ def _example(info: Any) -> Any:
         return [_example(info.item_type)] * max(1, info.min_length or 0)
     if kind == "LiteralType":
         return info.values[0]
-    known = {"StrType": "x", "IntType": 60, "BoolType": True, "DictType": {}}
+    known = {
+        "StrType": "x",
+        "BytesType": "x" * 43 + "=",
+        "IntType": 60,
+        "BoolType": True,
+        "DictType": {},
+    }
     return known.get(kind, {})
 
 
@@ -113,7 +128,7 @@ async def asked_by(mount: Any, rules: Noting) -> dict[str, set[tuple[str, frozen
     return found
 
 
-@pytest.fixture(params=["queue", "identity"])
+@pytest.fixture(params=["queue", "identity", "keys"])
 async def part(request, monkeypatch):
     """(its prefix, its declared rules, what each of its routes asks for)"""
     more = {"clock": SystemClock(), "random": os.urandom}
@@ -121,6 +136,11 @@ async def part(request, monkeypatch):
         policy = noting("queue", QUEUE_RULES)
         built = queue.build(QueueConfig(), NOWHERE, policy=policy, **more)
         return "/queue", QUEUE_RULES, await asked_by(built.mount, policy.rules)
+    if request.param == "keys":
+        policy = noting("keys", KEYS_RULES)
+        sealer = sealer_of(Path("nowhere"), Secret(""), os.urandom)
+        built = keys.build(KeysConfig(), NOWHERE, policy=policy, sealer=sealer, **more)
+        return "/keys", KEYS_RULES, await asked_by(built.mount, policy.rules)
     monkeypatch.setattr(Tokens, "caller", caller)
     monkeypatch.setattr(Tokens, "valid", valid)
     policy = noting("identity", IDENTITY_RULES)

@@ -13,8 +13,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,10 +22,10 @@ import pytest
 
 from support.fire import Fire, Strikes, complaints
 from support.leftovers import Marked
-from support.load import Session, login, read_all
+from support.load import Session, read_all
 from support.stack import wait_for
+from support.workers import WORKERS, at_each, path_of, pids, post, stopped
 
-WORKERS = ("api", "api-2", "api-3")
 SEED = 1
 
 pytestmark = pytest.mark.timeout(240)
@@ -41,10 +41,6 @@ def stack(tmp_path: Path) -> Iterator[Marked]:
         stack.stop()
 
 
-def path_of(queue: str, what: str = "messages") -> str:
-    return f"/queue/v2/queues/{queue}/{what}"
-
-
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
     """For tests after which all three still run."""
@@ -54,47 +50,6 @@ def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Marked]:
         yield stack.start()
     finally:
         stack.stop()
-
-
-@contextmanager
-def stopped(*pids: int) -> Iterator[None]:
-    """They stand still meanwhile, unless they are killed."""
-    handles = [os.pidfd_open(pid) for pid in pids]
-    for handle in handles:
-        signal.pidfd_send_signal(handle, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(handle, signal.SIGCONT)
-            os.close(handle)
-
-
-def pids(stack: Marked) -> dict[str, int]:
-    return {
-        role["name"]: role["pid"] for role in stack.status()["roles"] if role["name"] in WORKERS
-    }
-
-
-@contextmanager
-def at_each(stack: Marked) -> Iterator[Mapping[str, Session]]:
-    """A connection to each worker: made while the others stand still. All know its token."""
-    token, there = login(stack), pids(stack)
-    with ExitStack() as opened:
-        sessions = {}
-        for name in WORKERS:
-            session = opened.enter_context(closing(Session(stack.url, token)))
-            with stopped(*(pid for other, pid in there.items() if other != name)):
-                assert session.ask("GET", "/healthz")[0] == 200
-            sessions[name] = session
-        for session in sessions.values():
-            assert session.ask("GET", "/queue/v2/queues")[0] == 200
-        yield sessions
-
-
-def post(session: Session, queue: str, body: object) -> int:
-    return session.ask("POST", path_of(queue), {"messages": [{"body": body, "ttl": 3600}]})[0]
 
 
 def test_any_of_them_may_be_killed_under_load(stack: Marked) -> None:

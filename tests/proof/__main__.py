@@ -19,10 +19,18 @@ from typing import Any
 from proof.calls import calls
 from proof.cuts import cuts_of, kills_on_postgres
 from proof.described import described
-from proof.feed import feed
-from proof.fire import kills_of, kills_of_any, kills_of_workers, pauses_of, pauses_of_workers
+from proof.feed import durable_feed, events, feed
+from proof.fire import (
+    kills_of,
+    kills_of_any,
+    kills_of_owners,
+    kills_of_workers,
+    pauses_of,
+    pauses_of_workers,
+)
 from proof.outcome import Outcome
-from proof.power_cut import first_starts, power_cuts
+from proof.power_cut import first_starts, power_cuts, power_cuts_of_shards
+from proof.queue import lives_on, races_on
 from proof.suites import tempest
 
 Campaign = Callable[[int, int], Outcome]
@@ -30,24 +38,36 @@ Campaign = Callable[[int, int], Outcome]
 
 CAMPAIGNS: Mapping[str, tuple[Campaign, int]] = {
     "feed": (feed, 1_000_000),
+    "durable feed": (durable_feed, 200),
+    "events": (events, 200),
     "calls": (calls, 1000),
-    "described": (described, 600),
+    "described": (described, 300),
+    "queue on sqlite": (lives_on("sqlite"), 40),
+    "queue on postgresql": (lives_on("postgres"), 3),
+    "queue on shards": (lives_on("shards"), 10),
+    "queue on pools": (lives_on("pools"), 3),
+    "races on sqlite": (races_on("sqlite"), 40),
+    "races on postgresql": (races_on("postgres"), 3),
+    "races on shards": (races_on("shards"), 40),
+    "races on pools": (races_on("pools"), 3),
     "kill api": (kills_of("api"), 100),
     "kill worker": (kills_of("worker"), 100),
     "kill forkserver": (kills_of("forkserver"), 100),
     "kill supervisor": (kills_of("supervisor"), 100),
     "kill any": (kills_of_any, 100),
     "kill of three workers": (kills_of_workers, 100),
-    "pause of three workers": (pauses_of_workers, 20),
-    "pause api": (pauses_of("api"), 20),
-    "pause worker": (pauses_of("worker"), 20),
+    "kill of three owners": (kills_of_owners, 100),
+    "pause of three workers": (pauses_of_workers, 12),
+    "pause api": (pauses_of("api"), 12),
+    "pause worker": (pauses_of("worker"), 12),
     "kill api on postgresql": (kills_on_postgres("api"), 100),
     "kill worker on postgresql": (kills_on_postgres("worker"), 100),
-    "cut api": (cuts_of("api"), 20),
-    "cut worker": (cuts_of("worker"), 20),
-    "power cut": (power_cuts, 10),
+    "cut api": (cuts_of("api"), 12),
+    "cut worker": (cuts_of("worker"), 12),
+    "power cut": (power_cuts, 4),
+    "power cut of shards": (power_cuts_of_shards, 1),
     "power cut at start": (first_starts, 3),
-    "pause supervisor": (pauses_of("supervisor"), 20),
+    "pause supervisor": (pauses_of("supervisor"), 12),
     "tempest": (tempest, 1),
 }
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "proof.json"

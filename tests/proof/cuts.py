@@ -19,6 +19,7 @@ from support.cuts import KINDS, Cuts, on_postgres, startling
 from support.fire import Fire, Strikes
 from support.leftovers import Marked
 from support.ways import Ways
+from support.whole_fire import WholeFire
 
 Campaign = Callable[[int, int], Outcome]
 
@@ -46,22 +47,22 @@ def kills_on_postgres(role: str) -> Campaign:
 
 
 def _cut(role: str, seed: int, rounds: int, stack: Marked, ways: Ways) -> Outcome:
-    with closing(Fire(stack, seed)) as fire:
+    with closing(WholeFire(stack, seed)) as fire:
         cuts = Cuts(fire.light(), ways, random.Random(seed))
         kinds: list[str] = []
         while len(kinds) < rounds:
             kinds += cuts.draw.sample(KINDS, len(KINDS))
         left = iter(kinds)
         faults = _rounds(fire, rounds, cuts.draw, lambda: cuts.cut(role, next(left)))
-        faults += fire.douse() + cuts.faults()
+        faults += _doused(fire) + cuts.faults()
     return _outcome(stack, fire, cuts.back_s, faults)
 
 
 def _kill(role: str, seed: int, rounds: int, stack: Marked) -> Outcome:
-    with closing(Fire(stack, seed)) as fire:
+    with closing(WholeFire(stack, seed)) as fire:
         strikes = Strikes(fire.light(), random.Random(seed))
         faults = _rounds(fire, rounds, strikes.draw, lambda: strikes.kill(role))
-        faults += fire.douse() + fire.unexcused
+        faults += _doused(fire) + fire.unexcused
     if strikes.median_s() > BACK_MEDIAN_S:
         faults.append(f"back after {strikes.median_s():.2f} s in the median")
     return _outcome(stack, fire, strikes.back_s, faults)
@@ -76,6 +77,13 @@ def _rounds(fire: Fire, rounds: int, draw: random.Random, strike: Callable[[], N
         except AssertionError as error:
             return [f"round {number}: {error}"]
     return []
+
+
+def _doused(fire: Fire) -> list[str]:
+    try:
+        return fire.douse()
+    except AssertionError as error:  # a round ended in the midst of a cut
+        return [f"at the end: {error}"]
 
 
 def _outcome(stack: Marked, fire: Fire, back_s: Sequence[float], faults: list[str]) -> Outcome:

@@ -13,8 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 from proof.outcome import Outcome
-from support.fire import ROLES, Fire, Strikes, complaints
+from support.fire import ROLES, Strikes, complaints
 from support.leftovers import Marked
+from support.whole_fire import NEEDS, WholeFire
 
 BACK_MEDIAN_S = 1.5
 LONG_PAUSE_S = 23.0  # a role that is silent for 20 s is killed
@@ -49,6 +50,16 @@ def kills_of_workers(seed: int, rounds: int) -> Outcome:
     return _campaign(seed, rounds, strike, BACK_MEDIAN_S, workers=3)
 
 
+def kills_of_owners(seed: int, rounds: int) -> Outcome:
+    """Three files, each with an owner among three workers, and what is moved between files."""
+
+    def strike(strikes: Strikes) -> None:
+        victims = strikes.draw.choice([["api"], ["api-2"], ["api-3"], ["worker"], ["api", "api-2"]])
+        strikes.kill_all(victims)
+
+    return _campaign(seed, rounds, strike, 2 * BACK_MEDIAN_S, workers=3, shards=3)
+
+
 def pauses_of_workers(seed: int, rounds: int) -> Outcome:
     left = iter([LONG_PAUSE_S])
 
@@ -72,14 +83,22 @@ def pauses_of(role: str) -> Callable[[int, int], Outcome]:
 
 
 def _campaign(
-    seed: int, rounds: int, strike: Strike, limit_s: float | None = None, workers: int = 1
+    seed: int,
+    rounds: int,
+    strike: Strike,
+    limit_s: float | None = None,
+    *,
+    workers: int = 1,
+    shards: int = 1,
 ) -> Outcome:
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="transom-proof-") as folder:
         stack = Marked(Path(folder) / "data")
+        stack.environment |= NEEDS
         stack.environment["TRANSOM_API__WORKERS"] = str(workers)
+        stack.environment["TRANSOM_QUEUE__SHARDS"] = str(shards)
         try:
-            with closing(Fire(stack.start(), seed)) as fire:
+            with closing(WholeFire(stack.start(), seed)) as fire:
                 strikes = Strikes(fire.light(), draw)
                 faults = _strike(strikes, rounds, strike)
                 faults += fire.douse()

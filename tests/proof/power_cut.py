@@ -15,6 +15,8 @@ from support.diskreplay import PLACE, record
 from support.powercut import Table
 
 STEPS = 500
+STEPS_OF_SHARDS = 150
+SHARDS = 3
 CHEAP = {"TRANSOM_IDENTITY__PASSWORD_COST_LOG2": "10"}
 
 
@@ -26,6 +28,18 @@ def power_cuts(seed: int, rounds: int) -> Outcome:
             root = Path(place) / "root"
             words = ("-m", "support.powerload", str(root), str(one), str(STEPS))
             tables.append(powercut.replay(record(root, *words), one, drawn_every=2))
+    return _outcome(seed, tables)
+
+
+def power_cuts_of_shards(seed: int, rounds: int) -> Outcome:
+    """The same where the queue has three files, and messages go from one to another."""
+    tables = []
+    for one in range(seed, seed + rounds):
+        with tempfile.TemporaryDirectory(prefix="transom-cut-", dir=PLACE) as place:
+            root = Path(place) / "root"
+            words = (str(root), str(one), str(STEPS_OF_SHARDS), str(SHARDS))
+            recording = record(root, "-m", "support.powerload", *words)
+            tables.append(powercut.replay(recording, one, shards=SHARDS, every=2, drawn_every=4))
     return _outcome(seed, tables)
 
 

@@ -8,53 +8,15 @@ two places compete for the lease. Claims, each checked in every run:
    rows of the database, within the lease and a few heartbeats.
 """
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from transom.messaging.drivers.memory import MemoryBus
-from transom.messaging.heartbeats import _RUNNING
 from transom.node import feed as feed_module
 
-from support.db import opened
-from support.durable_world import TTL_S, Follower, World
-from support.thingfeed import NODE_AND_THINGS
-from virtual import VirtualClock, run_virtual
-
-WRITES = 100
-CALM_S = TTL_S + 25.0
-
-
-async def episode(folder: Path, seed: int) -> World:
-    async with opened(
-        folder, *NODE_AND_THINGS, clock=VirtualClock(), inline_writer=True
-    ) as database:
-        world = World(seed, database)
-        over = asyncio.Event()
-        followers = [Follower(world, number) for number in range(2)]
-        async with asyncio.TaskGroup() as group:
-            following = [group.create_task(follower.run()) for follower in followers]
-            publishing = [group.create_task(world.publish(place, over)) for place in range(2)]
-            disturbing = group.create_task(world.disturb())
-            await world.change(WRITES)
-            disturbing.cancel()
-            world.killing = False
-            MemoryBus.named("world").heal()
-            MemoryBus.named("world").faults = None
-            await asyncio.sleep(CALM_S)
-            truth = await world.truth()
-            for follower in followers:
-                assert follower.live
-                assert follower.rows == truth == world.rows_at[-1]
-            over.set()
-            await asyncio.gather(*publishing)
-            for follower in followers:
-                await follower.transport.stop()
-            await asyncio.gather(*following)
-    assert _RUNNING == {}
-    return world
+from support.durable_world import episode
+from virtual import run_virtual
 
 
 @pytest.mark.parametrize("seed", range(15))

@@ -87,6 +87,13 @@ class BelievesItself(Replica):
         super()._compare()
 
 
+class TrustsTheIdle(Replica):
+    """Is live though nobody keeps the rows up to date."""
+
+    def _is_idle(self, head: Head) -> bool:
+        return False
+
+
 class ComparesNothing(Replica):
     """Finds every digest right."""
 
@@ -116,6 +123,7 @@ class AppliesLate(Replica):
         ReplaysNothing,
         HeedsTheDead,
         BelievesItself,
+        TrustsTheIdle,
         ComparesNothing,
         AppliesLate,
     ],

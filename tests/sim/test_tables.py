@@ -1,8 +1,6 @@
 """Publisher and replica shells over `memory://`, in virtual time and by seed."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
@@ -16,80 +14,18 @@ from transom.messaging.proto.feed import (
     ChangeSet,
     Gap,
     Head,
-    Key,
     Live,
     Loading,
-    Row,
     Stale,
     Tick,
     row_hash,
 )
 from transom.messaging.tables import MemoryFeed, TablePublisher, TableReplica, poke
-from transom.messaging.transport import Transport, connect
 
-from virtual import VirtualClock, run_virtual, seeded_randomness
+from support.tables import Consumer, Rows, bus, consuming, of, rows
+from virtual import run_virtual
 
 SEEDS = range(20)
-Rows = dict[tuple[str, Key], Row]
-
-
-@asynccontextmanager
-async def bus(seed: int) -> AsyncIterator[tuple[Transport, Transport]]:
-    """Two processes' transports on one bus."""
-    clock = VirtualClock()
-    async with (
-        connect("memory://bus/owner", clock=clock, random=seeded_randomness(seed)) as owner,
-        connect("memory://bus/reader", clock=clock, random=seeded_randomness(seed + 1)) as reader,
-    ):
-        yield owner, reader
-    assert _RUNNING == {}
-
-
-class Consumer:
-    """Rows, as a replica's change sets make them."""
-
-    def __init__(self, replica: TableReplica) -> None:
-        self.replica = replica
-        self.rows: Rows = {}
-        self.states: list[type[object]] = []
-        self.sets: list[ChangeSet] = []
-        self.moved = asyncio.Event()
-
-    async def run(self) -> None:
-        async for item in self.replica:
-            if isinstance(item, ChangeSet):
-                self.sets.append(item)
-                for change in item.changes:
-                    if change.row is None:
-                        del self.rows[(change.table, change.key)]
-                    else:
-                        self.rows[(change.table, change.key)] = change.row
-            else:
-                self.states.append(type(item))
-            self.moved.set()
-
-    async def until(self, rows: Rows, *, within_s: float = 30.0) -> None:
-        async with asyncio.timeout(within_s):
-            while self.rows != rows or not isinstance(self.replica.state, Live):
-                self.moved.clear()
-                await self.moved.wait()
-
-
-@asynccontextmanager
-async def consuming(replica: TableReplica) -> AsyncIterator[Consumer]:
-    async with replica, asyncio.TaskGroup() as group:
-        consumer = Consumer(replica)
-        group.create_task(consumer.run(), name="consumer")
-        yield consumer
-        await replica.stop()
-
-
-def rows(**values: int) -> dict[Key, Row]:
-    return {(name,): {"name": name, "value": value} for name, value in values.items()}
-
-
-def of(table: str, held: dict[Key, Row]) -> Rows:
-    return {(table, key): row for key, row in held.items()}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -110,6 +46,10 @@ def test_a_replica_loads_follows_and_says_when_it_is_live(seed: int) -> None:
                 await consumer.until(of("a", rows(x=5, w=4)), within_s=1)
                 assert consumer.states == [Live]
                 assert [len(made.changes) for made in consumer.sets] == [2, 3]
+                await asyncio.sleep(7.7)
+                age_s = consumer.replica.age_s
+                assert age_s is not None
+                assert 0 <= age_s < 1.1
 
     run_virtual(main, seed)
 
@@ -219,12 +159,16 @@ def test_a_replica_without_a_publisher_is_loading_and_one_that_lost_it_is_stale(
             async with consuming(TableReplica(reader, "source")) as consumer:
                 await asyncio.sleep(60)
                 assert isinstance(consumer.replica.state, Loading)
+                assert consumer.replica.age_s is None
                 async with TablePublisher(owner, "source", feed):
                     await consumer.until(of("a", rows(x=1)))
                 await asyncio.sleep(60)
                 state = consumer.replica.state
                 assert isinstance(state, Stale)
                 assert 57 < asyncio.get_running_loop().time() - state.since_s < 62
+                age_s = consumer.replica.age_s
+                assert age_s is not None
+                assert 57 < age_s < 62
                 assert consumer.rows == of("a", rows(x=1))
                 assert consumer.states == [Live, Stale]
 

@@ -160,9 +160,9 @@ def counted_sendings() -> Iterator[Counter[str]]:
     seen: Counter[str] = Counter()
     carry_out = server_module.Server._carry_out
 
-    async def counted(self, request):
+    async def counted(self, request, answer):
         seen[request.unique_id] += 1
-        return await carry_out(self, request)
+        return await carry_out(self, request, answer)
 
     server_module.Server._carry_out = counted
     try:

@@ -19,6 +19,7 @@ from support.load import Session, login
 from support.postgres import fresh_database
 from support.stack import get, wait_for
 from support.ways import Ways
+from support.whole_fire import NEEDS
 
 STATEMENT_S = 1.0
 """So that a silence of a few seconds outlasts a verb's time, and a commit's."""
@@ -35,6 +36,7 @@ def on_postgres(data: Path, seed: int) -> Iterator[tuple[Marked, Ways]]:
     """A whole Transom with a database of its own, to which each process has a way of its own."""
     with fresh_database() as server, Ways(server.address, seed) as ways:
         stack = Marked(data)
+        stack.environment |= NEEDS
         stack.environment["TRANSOM_DATABASE__STATEMENT_TIMEOUT_S"] = str(STATEMENT_S)
         try:
             yield stack.start("--database", server.through(ways.address)), ways
@@ -62,7 +64,10 @@ class Cuts:
         assert self.ways.order(pid)["connections"], f"{role} has no way to be cut"
         self._befall(pid, kind)
         began_s = time.monotonic()
-        self._well(role, pid)
+        try:
+            self._well(role, pid)
+        except AssertionError as error:
+            raise AssertionError(f"{role} {kind}: {error}; {self._role(role)}") from error
         self.back_s.append(time.monotonic() - began_s)
 
     def median_s(self) -> float:

@@ -66,6 +66,13 @@ def identity_database(folder: Path, clock: Clock | None = None) -> Database:
     return _made(folder / "identity.db", identity_service.MIGRATIONS, clock, exclusive=False)
 
 
+def keys_database(folder: Path, clock: Clock | None = None) -> Database:
+    from transom.keys import service as keys_service
+
+    clock = clock or SystemClock()
+    return _made(folder / "keys.db", keys_service.MIGRATIONS, clock, exclusive=False)
+
+
 def _made(path: Path, rooms: Sequence[Migrations], clock: Clock, **options: Any) -> Any:
     server = on_postgres()
     if server is None:

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +121,34 @@ def upgrade_killed(folder: Path, at: int) -> None:
     say(applied=migrate.upgrade(folder / "test.db", rooms, clock=SystemClock()))
 
 
-def folder_upgrade_killed(folder: Path, at: int) -> None:
-    """As `upgrade_killed`, of a data folder; statements are counted over all its databases."""
+def folder_upgrades_killed(folder: Path) -> None:
+    """Upgrades copies of a data folder, each killed before another statement; says their number.
+
+    Each copy is called by its statement, and brought to its end by another process.
+    """
+    for at in count(1):
+        copy = folder.with_name(f"at{at}")
+        shutil.copytree(folder, copy)
+        if waited(partial(_upgrade_folder, copy, at)) == 0:
+            break  # there are no so many
+        waited(partial(_upgrade_folder, copy, 0))
+    say(statements=at - 1)
+
+
+def waited(work: Callable[[], None]) -> int:
+    """Runs it in a process of its own; its status."""
+    process = os.fork()
+    if process == 0:
+        work()
+        os._exit(0)
+    return os.waitpid(process, 0)[1]
+
+
+def _upgrade_folder(folder: Path, at: int) -> None:
+    """Statements are counted over all its databases; none is the 0th."""
     kill_at(at)
     for store in STORES.values():
-        path = folder / store.file_name
-        say(applied=migrate.upgrade(path, store.migrations, clock=SystemClock()))
+        migrate.upgrade(folder / store.file_name, store.migrations, clock=SystemClock())
 
 
 def kill_at(at: int) -> None:
@@ -151,8 +175,8 @@ async def limited(folder: Path, count: int) -> None:
 
 def main() -> None:
     what, folder, *rest = sys.argv[1:]
-    if what in ("upgrade_killed", "folder_upgrade_killed"):
-        globals()[what](Path(folder), int(rest[0]))
+    if what in ("upgrade_killed", "folder_upgrades_killed"):
+        globals()[what](Path(folder), *map(int, rest))
     else:
         asyncio.run(globals()[what](Path(folder), *map(int, rest)))
 

@@ -1,17 +1,12 @@
-"""A durable feed on a SQLite file, publishers that are killed between any two steps, replicas.
-
-A killed publisher does nothing any more: its database never answers, what it sends is lost, its
-place on the bus is empty. What it left (its lease, its pointers, an unsent change set) stays.
-"""
+"""A durable feed on a SQLite file, publishers that are killed between any two steps, replicas."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from transom.messaging.drivers.base import Address, Sent
 from transom.messaging.drivers.memory import Faults, MemoryBus
+from transom.messaging.heartbeats import _RUNNING
 from transom.messaging.proto.feed import ChangeSet, Key, Live, Row
 from transom.messaging.tables import TablePublisher, TableReplica, poke
 from transom.messaging.transport import Transport, connect
@@ -19,73 +14,41 @@ from transom.node.publisher import DurablePublisher
 from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Verb
 
-from support.thingfeed import all_things, drop_pointed, put_pointed, thing_feed
+from support.db import opened
+from support.mortal import Mortal
+from support.thingfeed import NODE_AND_THINGS, all_things, drop_pointed, put_pointed, thing_feed
 from virtual import VirtualClock, seeded_randomness
 
 TTL_S = 5.0
+WRITES = 100
+CALM_S = TTL_S + 25.0
 Rows = dict[Key, Row]
 
 
-class Life:
-    """One life of a publishing process. Its database and its bus go through here."""
+class Life(Mortal):
+    """One life of a publishing process."""
 
     def __init__(self, world: "World", number: int, holder: str) -> None:
-        self.dead = asyncio.Event()
-        self._world = world
-        self._transport = world.transport(f"owner{number}")
-        self._send = self._transport.driver.send
-        self._transport.driver.send = self.send  # type: ignore[method-assign]
+        super().__init__(world, world.transport(f"owner{number}"))
         feed = thing_feed(
             self,  # type: ignore[arg-type]
             world.clock,
             pointers_max=5,
             keep_sets=20,
         )
-        shell = TablePublisher(self._transport, "test", feed, on_poke=lambda: publisher.poke())
+        shell = TablePublisher(self.transport, "test", feed, on_poke=lambda: publisher.poke())
         self.publisher = publisher = DurablePublisher(
             feed, shell, holder=holder, clock=world.clock, ttl_s=TTL_S, jitter=world.random.random
         )
 
     async def start(self) -> None:
-        await self._transport.start()
+        await self.transport.start()
         await self.publisher.start()
 
     async def stop(self) -> None:
         """What a drain does; of a dead one it only tidies this process."""
         await self.publisher.stop()
-        await self._transport.stop()
-
-    async def write(self, verb: Verb[Any]) -> Any:
-        return await self._step(partial(self._world.write, verb))
-
-    async def read(self, verb: Verb[Any]) -> Any:
-        return await self._step(partial(self._world.database.read, verb))
-
-    def send(
-        self,
-        address: Address,
-        body: bytes,
-        sent: Sent,
-        *,
-        deadline_s: float,
-        mandatory: bool = False,
-    ) -> None:
-        self._maybe_die()
-        if not self.dead.is_set():
-            self._send(address, body, sent, deadline_s=deadline_s, mandatory=mandatory)
-
-    async def _step(self, step: Callable[[], Awaitable[Any]]) -> Any:
-        for before in (True, False):
-            self._maybe_die()
-            if self.dead.is_set():
-                await asyncio.Event().wait()
-            if before:
-                found = await step()
-        return found
-
-    def _maybe_die(self) -> None:
-        if self._world.killing and self._world.random.random() < self._world.deadly:
-            self.dead.set()
+        await self.transport.stop()
 
 
 class Follower:
@@ -152,6 +115,9 @@ class World:
             self.rows_at.append(rows)
         return found
 
+    async def read(self, verb: Verb[Any]) -> Any:
+        return await self.database.read(verb)
+
     async def publish(self, place: int, over: asyncio.Event) -> None:
         """One place where a publisher lives, dies and comes back, under its name or another."""
         tidying: list[asyncio.Task[None]] = []
@@ -167,7 +133,7 @@ class World:
                 end.cancel()
             if life.dead.is_set():
                 self.deaths += 1
-                await life._transport.driver.stop()
+                await life.transport.driver.stop()
                 tidying.append(asyncio.ensure_future(life.stop()))
             else:
                 await life.stop()
@@ -207,3 +173,33 @@ class World:
 
     async def truth(self) -> Rows:
         return await self.database.read(all_things)
+
+
+async def episode(folder: Path, seed: int) -> World:
+    async with opened(
+        folder, *NODE_AND_THINGS, clock=VirtualClock(), inline_writer=True
+    ) as database:
+        world = World(seed, database)
+        over = asyncio.Event()
+        followers = [Follower(world, number) for number in range(2)]
+        async with asyncio.TaskGroup() as group:
+            following = [group.create_task(follower.run()) for follower in followers]
+            publishing = [group.create_task(world.publish(place, over)) for place in range(2)]
+            disturbing = group.create_task(world.disturb())
+            await world.change(WRITES)
+            disturbing.cancel()
+            world.killing = False
+            MemoryBus.named("world").heal()
+            MemoryBus.named("world").faults = None
+            await asyncio.sleep(CALM_S)
+            truth = await world.truth()
+            for follower in followers:
+                assert follower.live
+                assert follower.rows == truth == world.rows_at[-1]
+            over.set()
+            await asyncio.gather(*publishing)
+            for follower in followers:
+                await follower.transport.stop()
+            await asyncio.gather(*following)
+    assert _RUNNING == {}
+    return world

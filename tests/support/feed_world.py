@@ -5,7 +5,7 @@ What is checked, at every step:
    were altered, the repair stands at the step that was wrong.)
 2. Atomicity: after each step its rows are exactly what the feed's rows were at that (epoch, n).
 3. Honesty: while a replica says Live, its position was the feed's at most `live_s` and the longest
-   delay of the network ago.
+   delay of the network ago, and no table of its was idle for all that time.
 And at the end of each episode, when faults have stopped: every replica is live and equal.
 In some episodes the network also alters rows; there 2 does not hold, but the end must.
 """
@@ -35,6 +35,7 @@ from transom.messaging.proto.feed import (
     Replica,
     Row,
     Subscribed,
+    TableIdle,
     Tick,
     VolatileFeed,
     split,
@@ -66,9 +67,12 @@ class World:
         self.truth: Rows = {}
         self.history: dict[tuple[int, int], Rows] = {}
         self.left_s: dict[tuple[int, int], float] = {}
+        self.outside: Rows = {}  # what the feed does not know yet, of tables that are idle
+        self.idle_s: dict[str, float] = {}  # since when
         self.current: tuple[int, int] | None = None
         self.longest_s = 0.0
         self.altering = self.draws.random() < 0.3
+        self.lazy = random.Random(f"{seed} idle").random() < 0.4  # other draws stay as they were
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._scheduled = 0
         self.network = Network(self.call_later, self.draws)
@@ -116,7 +120,8 @@ class World:
             return
         d = self.draws
         follower = d.choice(self.followers)
-        match d.choice(["faults", "cut", "cut", "heal", "publisher", "replica", "pause", "gap"]):
+        kinds = ["faults", "cut", "cut", "heal", "publisher", "replica", "pause", "gap", "rest"]
+        match d.choice([*kinds, "wake"] if self.lazy else kinds[:-1]):
             case "faults":
                 self.set_faults()
             case "cut":
@@ -133,6 +138,10 @@ class World:
                 follower.pause(d.uniform(0.1, 4))
             case "gap":
                 follower.take(Gap())
+            case "rest":
+                self.publisher.rest(d.choice(TABLES))
+            case "wake":
+                self.publisher.wake()
         self.call_later(d.expovariate(0.5), self.disturb)
 
     def calm(self) -> None:
@@ -140,6 +149,7 @@ class World:
         self.network.heal()
         self.network.faults = Faults()
         self.publisher.come_up()
+        self.publisher.wake()
 
 
 class Publisher:
@@ -160,7 +170,7 @@ class Publisher:
         self.beat()
 
     def begin(self, epoch: int) -> VolatileFeed:
-        feed = VolatileFeed(epoch, TABLES, ring_sets=self.ring_sets)
+        feed = VolatileFeed(epoch, TABLES, idle=self.world.idle_s, ring_sets=self.ring_sets)
         rows = [Change(table, key, row) for (table, key), row in self.world.truth.items()]
         feed.change(rows)
         self.world.stands_at((feed.epoch, feed.n), self.world.truth)
@@ -188,15 +198,43 @@ class Publisher:
             self.before_until_s = self.world.now_s + draws.choice([0, 1])
             self.feed = self.begin(self.feed.epoch + 1)
 
+    def rest(self, table: str) -> None:
+        """Nobody looks at the table any more; it changes all the same."""
+        world = self.world
+        if self.up and table not in world.idle_s:
+            self.feed.rest([table])
+            world.idle_s[table] = world.now_s
+            world.outside |= {at: row for at, row in world.truth.items() if at[0] == table}
+
+    def wake(self) -> None:
+        """All tables are looked at."""
+        world = self.world
+        if not self.up or not world.idle_s:
+            return
+        seen: dict[str, dict[tuple[str, ...], Row]] = {table: {} for table in world.idle_s}
+        for (table, key), row in world.outside.items():
+            seen[table][key] = row
+        world.truth = {at: row for at, row in world.truth.items() if at[0] not in seen}
+        world.truth |= world.outside
+        world.idle_s, world.outside = {}, {}
+        made = self.feed.replace(seen)
+        if made is not None:
+            world.stands_at((made.epoch, made.n), world.truth)
+            self.send(made)
+
     def work(self) -> None:
         """The world changes; the owner, if up, makes a step of it, and sends it, mostly."""
         world, draws = self.world, self.world.draws
         if world.quiet:
             return
-        changes = list(self.draw_changes(draws.choice([1, 1, 2, 3, 20])))
+        drawn = list(self.draw_changes(draws.choice([1, 1, 2, 3, 20])))
+        for change in drawn:
+            if change.table in world.idle_s:
+                self.put(change, world.outside)
+        changes = [change for change in drawn if change.table not in world.idle_s]
         if self.up:
             for change in changes:
-                self.put(change)
+                self.put(change, world.truth)
             made = self.feed.change(changes)
             if made is not None:
                 world.stands_at((made.epoch, made.n), world.truth)
@@ -207,14 +245,14 @@ class Publisher:
                     self.send(made)
         elif not self.durable:
             for change in changes:
-                self.put(change)
+                self.put(change, world.truth)
         world.call_later(draws.expovariate(draws.choice([0.5, 5, 40])), self.work)
 
-    def put(self, change: Change) -> None:
+    def put(self, change: Change, rows: Rows) -> None:
         if change.row is None:
-            self.world.truth.pop((change.table, change.key), None)
+            rows.pop((change.table, change.key), None)
         else:
-            self.world.truth[(change.table, change.key)] = change.row
+            rows[(change.table, change.key)] = change.row
 
     def draw_changes(self, count: int) -> Iterator[Change]:
         draws = self.world.draws
@@ -250,7 +288,11 @@ class Publisher:
             answer = Caught(ask.request, sets, feed.head())
         else:
             wanted = self.world.followers[int(name.removeprefix("replica"))].tables
-            answer = Paged(ask.request, feed.snapshot(wanted, ask.after, ask.limit), feed.head())
+            try:
+                chunk = feed.snapshot(wanted, ask.after, ask.limit)
+                answer = Paged(ask.request, chunk, feed.head())
+            except TableIdle:
+                answer = Failed(ask.request)
         self.world.network.send("feed", name, (incarnation, answer))
 
 
@@ -367,6 +409,10 @@ class Follower:
             raise Divergence(
                 f"{self.name} says live at {position}, left {now_s - left_s:.3f} s ago"
             )
+
+        idle_s = [at for table, at in self.world.idle_s.items() if self.wanted({(table, ()): {}})]
+        if idle_s and now_s - min(idle_s) > allowed_s:
+            raise Divergence(f"{self.name} says live, a table is idle since {min(idle_s):.3f}")
 
     def check_equal(self) -> None:
         state = self.machine.state(self.world.now_s)

@@ -24,7 +24,7 @@ from support.watching import QueueMaker, Watcher, queue_rows
 
 ROLES = ("api", "worker", "forkserver", "supervisor")
 BACK_S = 60.0
-ORPHANS_S = 4.0  # they need a tenth of a second, and may not wait for what can't come
+ORPHANS_S = 10.0  # they need a tenth of a second, and may not wait for what can't come
 PROGRESS = 20
 
 
@@ -47,10 +47,8 @@ class Fire:
         places = watching or [stack]
         self._queue_watchers = [Watcher(place, "queue:queues") for place in places]
         self._project_watchers = [Watcher(place, "identity:projects") for place in places]
-
-    @property
-    def hands(self) -> list[Hand]:
-        return [
+        self.token = token
+        self.hands: list[Hand] = [
             *self._keepers, *self._makers, *self._consumers,
             self._revoker, self._registrar, self._queues,
         ]  # fmt: skip
@@ -97,7 +95,11 @@ class Fire:
         assert session.ask("PUT", f"/queue/v2/queues/{name}", {})[0] == 201
         assert session.ask("POST", "/identity/v3/projects", project)[0] == 201
         session.close()
-        wait_for(lambda: self.knows(name), within_s)
+        try:
+            wait_for(lambda: self.knows(name), within_s)
+        except AssertionError as error:
+            untold = [str(watcher) for watcher in self._watchers if not watcher.knows(name)]
+            raise AssertionError(f"{error}: {untold}") from None
 
     def knows(self, name: str) -> bool:
         """Whether every watcher was told of a row of this name, and is sure of its rows."""
@@ -109,7 +111,7 @@ class Fire:
             hand.stop()
         session = Session(self.stack.url, login(self.stack))
         answers_again(session)
-        faults = self._missing(session)
+        faults = self.missing(session)
         session.close()
         return faults
 
@@ -131,7 +133,8 @@ class Fire:
             "cut off": self.cut_off,
         }
 
-    def _missing(self, session: Session) -> list[str]:
+    def missing(self, session: Session) -> list[str]:
+        """When all is quiet: every promise that was broken."""
         faults = []
         try:
             check_kept(self._keepers, read_all(session, "kept"))

@@ -10,7 +10,8 @@ from support.stack import Stack, wait_for
 
 KEPT = {"version", "lock", "keys", "logs", "clouds.yaml", "openrc", "identity.generation"}
 KEPT |= {"database.url"}
-KEPT |= {name + end for name in ("identity.db", "queue.db") for end in ("", ".lock")}
+_DATABASES = ("identity.db", "queue.db", "queue-1.db", "queue-2.db", "keys.db")
+KEPT |= {name + end for name in _DATABASES for end in ("", ".lock")}
 """What a data folder holds when nothing runs."""
 
 

@@ -5,6 +5,7 @@ import http.client
 import json
 import threading
 import uuid
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import yaml
 
 from support.stack import Stack
 
+PAUSE_S = 0.05
 UNKNOWN = "may or may not"
 """What an answer says whose effect nobody knows."""
 
@@ -30,13 +32,21 @@ class Session:
         self.unexcused: list[str] = []  # 5xx that did not say when to come again
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, token: str = "", subject: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        subject: str = "",
+        more: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         """Answers (status, decoded body). Raises OSError or HTTPException if no answer came.
 
-        `token`: another than the session's own; `subject`: the token that is asked about.
+        `token`: another than the session's own; `subject`: the token that is asked about; `more`:
+        headers, beside or instead of the session's.
         """
-        headers = {**self._headers, "X-Auth-Token": token or self._token}
+        headers = {**self._headers, "X-Auth-Token": token or self._token, **(more or {})}
         if subject:
             headers["X-Subject-Token"] = subject
         answer, read = self._exchange(method, path, body, headers)
@@ -114,7 +124,7 @@ class Hand:
         self.unexcused: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._failed: Exception | None = None
+        self.failed: Exception | None = None  # what a turn raised that was not the peer's doing
 
     def turn(self, session: Session) -> None:
         """Asks for something once, and remembers what the answer promised."""
@@ -128,8 +138,8 @@ class Hand:
         self.give_up()
         if self._thread.is_alive():
             self._thread.join(60)
-        if self._failed is not None:
-            raise self._failed
+        if self.failed is not None:
+            raise self.failed
 
     def give_up(self) -> None:
         """Stops after this turn, without a wait for it."""
@@ -138,19 +148,19 @@ class Hand:
     def refuse(self) -> None:
         """The answer was a refusal: counted, and a pause, so that an outage is not a storm."""
         self.refused += 1
-        self._stop.wait(0.01)
+        self._stop.wait(PAUSE_S)
 
     def _run(self) -> None:
         session = Session(self.stack.url, self.token)
         session.unexcused = self.unexcused
-        while not self._stop.is_set() and self._failed is None:
+        while not self._stop.is_set() and self.failed is None:
             try:
                 self.turn(session)
             except (OSError, http.client.HTTPException):
                 self.broken += 1
-                self._stop.wait(0.01)
+                self._stop.wait(PAUSE_S)
             except Exception as error:  # told by `stop`
-                self._failed = error
+                self.failed = error
         session.close()
 
 

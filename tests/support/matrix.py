@@ -6,8 +6,10 @@ takes, queries that name things, what it answers if all is well. A route that ca
 what is known here is a fault.
 """
 
+import os
 import re
 import uuid
+from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +18,12 @@ from transom.errors import Forbidden
 from transom.identity.api.mount import PREFIX as IDENTITY
 from transom.identity.contract import DEFAULT_RULES as IDENTITY_RULES
 from transom.identity.logic.guessing import USER_WAIT_MOST_S
+from transom.keys.api.mount import PREFIX as KEYS
+from transom.keys.contract import DEFAULT_RULES as KEYS_RULES
+from transom.messaging.security import tickets
+from transom.messaging.security.tickets import Purpose, Request
 from transom.queue.api.mount import PREFIX as QUEUE
-from transom.queue.api.wire import PATCH_TYPE
+from transom.queue.api.wire.queues import PATCH_TYPE
 from transom.queue.contract import DEFAULT_RULES as QUEUE_RULES
 from transom.runtime.auth.declared import AccessRule, defaults
 from transom.runtime.auth.rules import Rules
@@ -29,7 +35,9 @@ from support.openapi import Described
 from support.tenants import MARK, PASSWORD, Tenant, World, seen
 
 Fields = Mapping[str, str]
-RULES: Mapping[str, Sequence[AccessRule]] = {IDENTITY: IDENTITY_RULES, QUEUE: QUEUE_RULES}
+RULES: Mapping[str, Sequence[AccessRule]] = {
+    IDENTITY: IDENTITY_RULES, QUEUE: QUEUE_RULES, KEYS: KEYS_RULES,
+}  # fmt: skip
 OWNER = "own-admin"
 
 
@@ -56,6 +64,19 @@ class Row:
 
 SUBJECT = {"x-subject-token": "{subject}"}
 _CREDENTIAL = {"application_credential": {"name": "new-{name}"}}
+_PUBLIC = b"p" * 32
+_PARTY = "api.host1"
+
+
+def _unsigned(purpose: Purpose) -> dict[str, str]:
+    """A request that a key of nobody's has signed."""
+    nonce = b"n" * tickets.NONCE_BYTES
+    request = Request(purpose, _PARTY, "x.y", 0, 1_700_000_000_000, nonce, _PUBLIC, _PUBLIC)
+    return {"request": b64encode(tickets.make_request(request, _PUBLIC)).decode()}
+
+
+_NO_POOL = {"pool": "name", "flavor": "name"}
+"""Pools are of no project, and there are none."""
 _PROOF = {"name": "{name}", "password": "wrong", "domain": {"id": "default"}}
 ROWS: Mapping[str, Row | tuple[Row, ...]] = {
     "GET /queue/v2/queues": Row(queries=("", "?detailed=true&with_count=true", "?name={queue}")),
@@ -78,6 +99,26 @@ ROWS: Mapping[str, Row | tuple[Row, ...]] = {
     ),
     "POST /queue/v2/queues/{queue}/claims": Row({"ttl": 60, "grace": 60}),
     "PATCH /queue/v2/queues/{queue}/claims/{claim}": Row({"ttl": 60, "grace": 60}),
+    "POST /queue/v2/queues/{queue}/claims/{claim}/touch": Row({"ids": ["{held}"], "ttl": 60}),
+    "POST /queue/v2/queues/{queue}/claims/{claim}/release": Row({"ids": ["{held}"]}),
+    "POST /queue/v2/queues/{queue}/claims/{claim}/reject": Row({"reason": "x"}),
+    "POST /queue/v2/queues/{queue}/redrive": Row({"limit": 5, "to": "new-{name}"}),
+    "POST /queue/v2/queues/{queue}/share": Row({"methods": ["GET"], "paths": ["messages"]}),
+    "GET /queue/v2/pools/{pool}": Row(things=_NO_POOL, refused=404),
+    "PUT /queue/v2/pools/{pool}": Row(
+        {"uri": "mongodb://127.0.0.1", "weight": 1}, things=_NO_POOL, refused=400
+    ),
+    "PATCH /queue/v2/pools/{pool}": Row({"weight": 1}, things=_NO_POOL, refused=404),
+    "DELETE /queue/v2/pools/{pool}": Row(things=_NO_POOL),
+    "GET /queue/v2/flavors/{flavor}": Row(things=_NO_POOL, refused=404),
+    "PUT /queue/v2/flavors/{flavor}": Row({"pool_list": ["none"]}, things=_NO_POOL, refused=400),
+    "PATCH /queue/v2/flavors/{flavor}": Row({"pool_list": ["none"]}, things=_NO_POOL, refused=404),
+    "DELETE /queue/v2/flavors/{flavor}": Row(things=_NO_POOL),
+    "POST /queue/v2/claims": Row({"queues": ["{queue}"], "ttl": 60, "grace": 60}),
+    "PATCH /queue/v2/claims/{claim}": Row({"ttl": 60, "grace": 60}),
+    "POST /queue/v2/queues/{queue}/subscriptions": Row({"subscriber": "https://other.example/"}),
+    "PATCH /queue/v2/queues/{queue}/subscriptions/{subscription}": Row({"ttl": 600}),
+    "PUT /queue/v2/queues/{queue}/subscriptions/{subscription}/confirm": Row({"confirmed": True}),
     "POST /identity/v3/auth/tokens": Row(
         {"auth": {"identity": {"methods": ["password"], "password": {"user": _PROOF}}}}, refused=401
     ),
@@ -109,6 +150,20 @@ ROWS: Mapping[str, Row | tuple[Row, ...]] = {
     "GET /identity/v3/services/{id}": Row(things={"id": "service"}),
     "GET /identity/v3/endpoints/{id}": Row(things={"id": "endpoint"}),
     "GET /identity/v3/regions/{id}": Row(things={"id": "region"}),
+    "GET /keys/v1/keys/{name}": Row(things={"name": "party"}),
+    "PUT /keys/v1/keys/{name}": Row(
+        {"key": b64encode(bytes(range(32))).decode()}, things={"name": "party"}
+    ),
+    "DELETE /keys/v1/keys/{name}": Row(things={"name": "party"}),
+    "GET /keys/v1/groups/{name}": Row(things={"name": "group"}),
+    "PUT /keys/v1/groups/{name}": Row({"members": ["api.*"]}, things={"name": "group"}),
+    "DELETE /keys/v1/groups/{name}": Row(things={"name": "group"}),
+    "POST /keys/v1/tickets": Row(_unsigned(Purpose.TICKET), refused=401),
+    "POST /keys/v1/groups": Row(_unsigned(Purpose.GROUP_KEY), refused=401),
+    "PUT /keys/v1/certificates/{name}": Row(
+        _unsigned(Purpose.ENROL), things={"name": "nobody"}, refused=401
+    ),
+    "GET /keys/v1/certificates": Row(queries=("?topic={name}&server={name}", "?group={name}")),
 }
 """Route -> how it is asked, in one way or several."""
 
@@ -202,12 +257,17 @@ class Matrix:
 
     async def furnished(self) -> dict[str, str]:
         """New things of the owner's: name -> what names it in a request."""
-        return {**await self._queue_things(), **await self._accounts()}
+        return {
+            **await self._queue_things(),
+            **await self._accounts(),
+            **await self._key_things(),
+            "nobody": _PARTY,
+        }
 
     async def _fresh(self, one: Asked, things: Fields) -> Fields:
         """New ones of the kinds that the route's part has."""
-        new = self._queue_things if one.mount.prefix == QUEUE else self._accounts
-        return {**things, **await new()}
+        makers = {QUEUE: self._queue_things, KEYS: self._key_things}
+        return {**things, **await makers.get(one.mount.prefix, self._accounts)()}
 
     async def _accounts(self) -> dict[str, str]:
         self._number += 1
@@ -218,25 +278,39 @@ class Matrix:
         world, owner = self.world, self.world.tenants[OWNER]
         queue = f"mine-{self._number:05d}"
         base = f"{QUEUE}/v2/queues/{queue}"
-        await world.must(owner, "PUT", base, {"colour": MARK})
+        await world.must(owner, "PUT", base, {"colour": MARK, "_dead_letter_queue": "dead"})
         posted = await world.must(
             owner, "POST", f"{base}/messages", {"messages": [{"body": MARK}, {"body": MARK}]}
         )
         held, message = (text.rpartition("/")[2] for text in posted.json()["resources"])
         claimed = await world.must(owner, "POST", f"{base}/claims?limit=1")
+        hook = {"subscriber": f"https://hook.example/{MARK}"}
+        subscribed = await world.must(owner, "POST", f"{base}/subscriptions", hook)
         return {
             "queue": queue,
             "held": held,
             "message": message,
             "claim": claimed.headers["location"].rpartition("/")[2],
+            "subscription": subscribed.json()["subscription_id"],
         }
+
+    async def _key_things(self) -> dict[str, str]:
+        self._number += 1
+        world, owner = self.world, self.world.tenants[OWNER]
+        party, group = f"mine.{self._number:05d}", f"mine-{self._number:05d}"
+        key = b64encode(os.urandom(32)).decode()
+        await world.must(owner, "PUT", f"{KEYS}/v1/keys/{party}", {"key": key})
+        await world.must(owner, "PUT", f"{KEYS}/v1/groups/{group}", {"members": ["marked.*"]})
+        return {"party": party, "group": group}
 
     def unknown(self, like: Fields) -> dict[str, str]:
         """What names things that never were, in texts of the same lengths."""
         self._number += 1
         names = {"queue": f"nope-{self._number:05d}", "name": f"none-{self._number:05d}"}
-        ids = {name: str(uuid.uuid4()) for name in ("message", "held", "claim")}
-        ids |= {name: f"00000000{ids[name][8:]}" for name in ("message", "held")}
+        names |= {"party": f"none.{self._number:05d}", "group": f"none-{self._number:05d}"}
+        names |= {"nobody": like["nobody"]}
+        ids = {name: str(uuid.uuid4()) for name in ("message", "held", "claim", "subscription")}
+        ids |= {name: f"00000000{ids[name][8:]}" for name in ("message", "held", "subscription")}
         rest = {
             name: (uuid.uuid4().hex * 20)[: len(text)]
             for name, text in like.items()
@@ -346,7 +420,7 @@ class Matrix:
                         self._check_hidden(one, tenant, await self.ask(one, tenant, mine, query))
                     else:
                         await self._compared(one, tenant, mine, nothing, query)
-                    if names & {"message", "held", "claim"}:
+                    if names & {"message", "held", "claim", "subscription"}:
                         inside = {"queue": theirs}
                         await self._compared(
                             one, tenant, {**mine, **inside}, {**nothing, **inside}, query
@@ -407,6 +481,8 @@ class Matrix:
             f"{queue}/messages/{things['message']}",
             f"{queue}/messages/{things['held']}",
             f"{queue}/claims/{things['claim']}",
+            f"{KEYS}/v1/keys/{things['party']}",
+            f"{KEYS}/v1/groups/{things['group']}",
             f"{IDENTITY}/v3/users/{things['user']}",
             f"{IDENTITY}/v3/users/{things['user']}/application_credentials",
             f"{IDENTITY}/v3/projects/{things['project']}",

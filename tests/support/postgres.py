@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +26,7 @@ from transom.runtime.secrets import Secret
 T = TypeVar("T")
 SERVER = os.environ.get("TRANSOM_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 STATEMENT_S = 5.0
+ON_SERVER = ("postgres", "pools")
 
 
 class Server:
@@ -79,9 +80,14 @@ def schema_of(place: Path) -> str:
     return f"transom_{place.stem}_{digest}"
 
 
+def engine_now() -> str:
+    """The one that the test runs on."""
+    return _engine[0]
+
+
 def on_postgres() -> Server | None:
     """The server if the test that runs now runs on PostgreSQL."""
-    return _current[0] if _engine[0] == "postgres" else None
+    return _current[0] if _engine[0] in ON_SERVER else None
 
 
 @contextmanager
@@ -115,11 +121,34 @@ def postgres(server: Server) -> Iterator[Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """The test runs on both."""
-    if request.param == "postgres":
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs on both. In `integration/queue` there are two more: see its conftest."""
+    yield from chosen_engine(request)
+
+
+def chosen_engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What a fixture does whose parameter is an engine."""
+    chosen = str(request.param)
+    if chosen in ON_SERVER:
         request.getfixturevalue("postgres")
-    return str(request.param)
+    before, _engine[0] = _engine[0], chosen
+    yield chosen
+    _engine[0] = before
+
+
+@contextmanager
+def on_engine(chosen: str) -> Iterator[None]:
+    """As `chosen_engine`, where no test asks; on a server, in a database of its own."""
+    with ExitStack() as inside:
+        if chosen in ON_SERVER:
+            made = inside.enter_context(fresh_database())
+            _current.append(made)
+            inside.callback(_current.remove, made)
+        before, _engine[0] = _engine[0], chosen
+        try:
+            yield
+        finally:
+            _engine[0] = before
 
 
 def _administer(statement: str) -> None:

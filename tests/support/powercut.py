@@ -18,20 +18,41 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from transom.errors import TransomError
 from transom.messaging.proto.feed import MODULUS, Key, Row, encoded_row, hash_bytes
 from transom.node.feed import DurableFeed
+from transom.queue.bus.rows import read_own_row
 from transom.queue.contract import QUEUES
-from transom.queue.model import ClientId, Message, MessageFilter, NewMessage, claim_text
+from transom.queue.model import (
+    ClientId,
+    Message,
+    MessageFilter,
+    MessageId,
+    NewMessage,
+    Place,
+    claim_text,
+)
 from transom.queue.service import QueueService
+from transom.queue.store.keys import OF_USER
 from transom.runtime.db.transaction import Database, Transaction
 
 from support.diskreplay import Disk, Recording, State, Write, lay_out
 from support.powerlife import Held, IdentityFound, IdentityLife, QueueFound, QueueLife, Told
-from support.powerload import CALLERS, CONTEXT, feed_of, identity_at, lead, print_of, queue_at
+from support.powerload import (
+    CALLERS,
+    CLOCK,
+    CONTEXT,
+    DEAD,
+    feed_of,
+    identity_at,
+    lead,
+    print_of,
+    queue_at,
+)
 
 STATES: Mapping[str, Callable[[Disk, random.Random], State]] = {
     "all kept": lambda disk, draw: disk.kept(),
@@ -42,6 +63,11 @@ STATES: Mapping[str, Callable[[Disk, random.Random], State]] = {
 }
 Look: TypeAlias = Callable[[Path, "Found"], Awaitable[None]]
 EVERYTHING = MessageFilter(include_claimed=True, include_delayed=True)
+RELAYED_S = 20.0
+KEYS = """
+select key, sequence, token from message_key
+where keys_id = (select coalesce(keys_id, content_id) from queue where project_id = ? and name = ?)
+"""
 
 
 @dataclass(slots=True)
@@ -69,6 +95,8 @@ def replay(
     recording: Recording,
     seed: int,
     *,
+    shards: int = 1,
+    every: int = 1,
     drawn_every: int = 1,
     deaf_folders: bool = False,
     kinds: Iterable[str] = tuple(STATES),
@@ -76,22 +104,24 @@ def replay(
 ) -> Table:
     """Cuts the power at every prefix; see the module.
 
-    States are drawn at each `drawn_every`th prefix and after each answer. Ends at `faults_most`.
+    `shards`: in so many files are the queue's data. `every`: which prefixes are looked at. States
+    are drawn at each `drawn_every`th prefix and after each answer. Ends at `faults_most`.
     """
-    cut = _replay(recording, seed, drawn_every, deaf_folders, tuple(kinds), faults_most)
-    return asyncio.run(cut)
+    opened = _Opened(recording.root.parent, shards)
+    strides = {kind: drawn_every if kind == "drawn" else 1 for kind in kinds}
+    disk = Disk(recording.root, deaf_folders=deaf_folders)
+    return asyncio.run(_replay(recording, disk, opened, seed, every, strides, faults_most))
 
 
 async def _replay(
     recording: Recording,
+    disk: Disk,
+    opened: "_Opened",
     seed: int,
-    drawn_every: int,
-    deaf_folders: bool,
-    kinds: tuple[str, ...],
+    every: int,
+    strides: Mapping[str, int],
     faults_most: int,
 ) -> Table:
-    disk = Disk(recording.root, deaf_folders=deaf_folders)
-    opened = _Opened(recording.root.parent)
     table = Table()
     names = [f"q{number}" for number in range(CALLERS)]
     told = Told({"identity": IdentityLife(), **{name: QueueLife(name) for name in names}})
@@ -104,8 +134,10 @@ async def _replay(
         if not changed:
             continue
         table.prefixes += 1
-        for kind in kinds:
-            if kind == "drawn" and number % drawn_every and answer is None:
+        if number % every:
+            continue
+        for kind, stride in strides.items():
+            if number % stride and answer is None:
                 continue
             for found in await opened.find(STATES[kind](disk, draw), kind, table):
                 faults = judge(found, told)
@@ -149,15 +181,19 @@ def _judge_feed(found: Found, told: Told) -> Iterator[str]:
 class _Opened:
     """Opens each state of each store once, however many prefixes lead to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shards: int) -> None:
         self._folder = folder
+        self._looks: Mapping[str, Look] = {
+            "data/queue": partial(_look_at_queue, shards=shards),
+            "data/identity": _look_at_identity,
+        }
         self._known: dict[Hashable, Found] = {}
 
     async def find(self, state: State, kind: str, table: Table) -> list[Found]:
         """What each store finds."""
         found = []
-        for name, look in (("queue.db", _look_at_queue), ("identity.db", _look_at_identity)):
-            part = {path: content for path, content in state.items() if name in path}
+        for name, look in self._looks.items():
+            part = {path: content for path, content in state.items() if path.startswith(name)}
             key = (name, *((path, hash(content)) for path, content in part.items()))
             if key not in self._known:
                 table.states[kind] += 1
@@ -183,24 +219,30 @@ async def _whole(database: Database, found: Found) -> None:
         found.faults.append(f"{database.name}: {answer}")
 
 
-async def _look_at_queue(data: Path, found: Found) -> None:
+async def _look_at_queue(data: Path, found: Found, *, shards: int) -> None:
     names = [f"q{number}" for number in range(CALLERS)]
-    service = queue_at(data, 99, inline_writer=True)
+    service = queue_at(data, 99, shards=shards, inline_writer=True)
     await service.start()
     try:
-        await _whole(service.database, found)
-        rows = await service.database.read(_queues)
+        for store in service.stores.every():
+            await _whole(store.database, found)
+        await service.app.letters.deliver()
+        rows = await _rows_of_all(service)
         for name in names:
             found.shares[name] = await _share(service, name, rows)
         feed = feed_of(service.database)
         await _look_at_feed(feed, found)
         body = NewMessage(b'"fresh"', 3600, 0)
-        posts = [service.app.post(CONTEXT, one, ClientId(b"2" * 16), [body], 10) for one in names]
-        for name, (fresh,) in zip(names, await asyncio.gather(*posts), strict=True):
-            found.fresh[name] = str(fresh)
+        post, client = service.app.messages.post, ClientId(b"2" * 16)
+        posts = [post(CONTEXT, one, client, [body], 10) for one in names]
+        for name, posted in zip(names, await asyncio.gather(*posts), strict=True):
+            found.fresh[name] = str(posted.ids[0])
         found.generation = await lead(service.database)
+        async with asyncio.timeout(RELAYED_S):
+            for relay in service.relays.all():
+                await relay.quiet()
         await _goes_on(feed, found)
-        if await _published(feed) != await service.database.read(_queues):
+        if await _published(feed) != await _rows_of_all(service):
             found.faults.append("the published rows are not the queues")
     finally:
         await service.stop()
@@ -216,26 +258,47 @@ async def _goes_on(feed: DurableFeed, found: Found) -> None:
 
 
 async def _share(service: QueueService, name: str, rows: Mapping[Key, Row]) -> QueueFound:
-    listed = await service.app.list_messages(CONTEXT, name, EVERYTHING, None, 10_000)
-    others = {row["name"]: row["metadata"]["value"] for row in rows.values() if row["metadata"]}
+    listed = await service.app.messages.page(CONTEXT, name, EVERYTHING, None, 10_000)
+    known = [row for row in rows.values() if "value" in row["metadata"]]
+    others = {row["name"]: row["metadata"]["value"] for row in known}
     mine = {key: value for key, value in others.items() if key.startswith(f"{name}-")}
-    stats = await service.app.queue_stats(CONTEXT, name)
-    return QueueFound([_held(message) for message in listed], mine, stats.total)
+    stats = await service.app.queues.stats(CONTEXT, name)
+    dead = await service.app.messages.page(CONTEXT, name + DEAD, EVERYTHING, None, 10_000)
+    place = Place(CONTEXT.project_id, name)
+    keys = await service.stores.read(place, lambda tx: tx.fetch(KEYS, (place.project_id, name)))
+    return QueueFound(
+        [_held(message) for message in listed],
+        mine,
+        stats.total,
+        [_held(message) for message in dead],
+        {key.removeprefix(OF_USER): str(MessageId(*one)) for key, *one in keys},
+    )
 
 
 def _held(message: Message) -> Held:
     claim = "" if message.claim_id is None else claim_text(message.claim_id)
-    return Held(str(message.id), json.loads(message.body), claim)
+    end_ms = message.available_ms
+    hidden_s = 0 if end_ms is None else (end_ms - CLOCK.now_ms()) // 1000
+    body = json.loads(message.body)
+    return Held(str(message.id), body, claim, hidden_s, len(message.deaths))
 
 
 def _rows(sql: str) -> Callable[[Transaction], Awaitable[list[tuple[Any, ...]]]]:
     return lambda transaction: transaction.fetch(sql)
 
 
+async def _rows_of_all(service: QueueService) -> dict[Key, Row]:
+    """What the feed should say."""
+    rows: dict[Key, Row] = {}
+    for store in service.stores.every():
+        rows |= await store.database.read(_queues)
+    return rows
+
+
 async def _queues(transaction: Transaction) -> dict[Key, Row]:
-    """A verb: what the feed should say."""
+    """A verb: those of one store."""
     keys = await transaction.fetch("select project_id, name from queue")
-    rows = [await QueueService.read_row(transaction, QUEUES.name, (one, two)) for one, two in keys]
+    rows = [await read_own_row(transaction, QUEUES.name, (one, two)) for one, two in keys]
     return {tuple(key): row for key, row in zip(keys, rows, strict=True) if row is not None}
 
 

@@ -5,6 +5,7 @@ A caller's state is what its finished steps made of it; with a step under way, i
 step or as after it, and nothing between.
 """
 
+import copy
 import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -12,21 +13,28 @@ from typing import Any, Protocol, TypeAlias
 Step: TypeAlias = dict[str, Any]
 Answer: TypeAlias = dict[str, Any]
 Line: TypeAlias = dict[str, Any]
+HELD_S = 3600
+"""How long each claim holds; the clock of the load stands still."""
 ANY = "?"
 """An id that was given out, and not told before the power went."""
 
 
 @dataclass(slots=True)
 class Held:
-    """A message. `claim`: "" if none holds it."""
+    """A message. `claim`: "" if none holds it; `deaths`: how often it was moved to dead letters.
+
+    `hidden_s`: how long a claim or a delay hides it yet.
+    """
 
     id: str
     body: str
     claim: str = ""
+    hidden_s: int = 0
+    deaths: int = 0
 
     def is_found(self, found: "Held") -> bool:
         return (
-            self.body == found.body
+            (self.body, self.hidden_s, self.deaths) == (found.body, found.hidden_s, found.deaths)
             and self.id in (ANY, found.id)
             and (self.claim == found.claim or (self.claim == ANY and found.claim != ""))
         )
@@ -45,25 +53,33 @@ class Life(Protocol):
 
 @dataclass(slots=True)
 class QueueFound:
-    """One caller's share of a queue store. `queues`: value by name, of those but its own."""
+    """One caller's share of a queue store. `queues`: value by name, of those but its own.
+
+    `dead`: its dead letters; `keys`: the ids that its messages' keys stand for.
+    """
 
     messages: list[Held]
     queues: dict[str, int]
     total: int
+    dead: list[Held]
+    keys: dict[str, str]
 
 
 @dataclass(slots=True)
 class QueueLife:
-    """`last`: the highest number of a message that was told."""
+    """`last`: the highest number of a message that was told; `lettered`: it has dead letters."""
 
     name: str
     messages: list[Held] = field(default_factory=list)
     queues: dict[str, int] = field(default_factory=dict)
     last: str = ""
+    dead: list[Held] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    there: bool = False
+    lettered: bool = False
 
     def copy(self) -> "QueueLife":
-        messages = [Held(held.id, held.body, held.claim) for held in self.messages]
-        return QueueLife(self.name, messages, dict(self.queues), self.last)
+        return copy.deepcopy(self)
 
     def claims(self) -> list[str]:
         return sorted({held.claim for held in self.messages if held.claim})
@@ -71,22 +87,48 @@ class QueueLife:
     def apply(self, step: Step, answer: Answer | None) -> None:
         match step["do"]:
             case "post":
+                self.there = True
                 ids = [ANY] * len(step["bodies"]) if answer is None else answer["ids"]
-                pairs = zip(ids, step["bodies"], strict=True)
-                self.messages += [Held(one, body) for one, body in pairs]
+                for one, body, key in zip(ids, step["bodies"], step["keys"], strict=True):
+                    if key in self.keys:
+                        assert {one, self.keys[key]} & {ANY} or one == self.keys[key]
+                        continue
+                    self.messages.append(Held(one, body))
+                    if key is not None:
+                        self.keys[key] = one
+            case "found":
+                self.lettered = self.lettered or not self.there
+                self.there = True
             case "claim":
-                taken = self._first(step["limit"], answer)
-                for held in taken:
+                for held in self._first(step["limit"], answer):
                     held.claim = ANY if answer is None else answer["claim"]
+                    held.hidden_s = HELD_S
             case "pop":
                 popped = self._first(step["limit"], answer)
                 self.messages = [held for held in self.messages if held not in popped]
             case "delete":
                 self.messages = [held for held in self.messages if held.id != step["id"]]
+            case "touch":
+                self._one(step["id"]).hidden_s = step["ttl"]
+            case "free":
+                held = self._one(step["id"])
+                held.claim, held.hidden_s = "", step["delay"]
             case "release":
                 for held in self.messages:
-                    held.claim = "" if held.claim == step["claim"] else held.claim
+                    if held.claim == step["claim"]:
+                        held.claim, held.hidden_s = "", step["delay"]
+            case "reject":
+                held = self._one(step["id"])
+                self.messages.remove(held)
+                self.dead.append(Held(ANY, held.body, deaths=held.deaths + 1))
+            case "redrive":
+                back, self.dead = self.dead[: step["limit"]], self.dead[step["limit"] :]
+                self.messages += [Held(ANY, held.body, deaths=held.deaths) for held in back]
+                self.there = True
             case "empty":
+                self.messages, self.keys = [], {}
+                self.there = self.lettered = False
+            case "purge":
                 self.messages = []
             case "set":
                 self.queues[step["name"]] = step["value"]
@@ -94,9 +136,16 @@ class QueueLife:
                 self.queues.pop(step["name"], None)
         self.last = max([self.last, *(answer or {}).get("ids", [])])
 
+    def _one(self, message_id: str) -> Held:
+        return next(held for held in self.messages if held.id == message_id)
+
     def _first(self, limit: int, answer: Answer | None) -> list[Held]:
-        free = [held for held in self.messages if not held.claim][:limit]
-        assert answer is None or [held.id for held in free] == answer["ids"]
+        """The first that wait. One that was moved gets its id when it is told."""
+        free = [held for held in self.messages if not held.claim and not held.hidden_s][:limit]
+        if answer is not None:
+            for held, one in zip(free, answer["ids"], strict=True):
+                assert held.id in (ANY, one)
+                held.id = one
         return free
 
     def missing(self, found: QueueFound) -> str:
@@ -107,6 +156,14 @@ class QueueLife:
         for held, here in zip(self.messages, found.messages, strict=True):
             if not held.is_found(here):
                 return f"{self.name} has {here}, not {held}"
+        if len(found.dead) != len(self.dead) or not all(
+            held.is_found(here) for held, here in zip(self.dead, found.dead, strict=True)
+        ):
+            return f"{self.name} has dead letters {found.dead}, not {self.dead}"
+        if found.keys.keys() != self.keys.keys() or not all(
+            one in (ANY, found.keys[key]) for key, one in self.keys.items()
+        ):
+            return f"{self.name} has keys {found.keys}, not {self.keys}"
         if found.queues != self.queues:
             return f"{self.name} has queues {found.queues}, not {self.queues}"
         return ""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The load of a power cut: callers of the real stores, who write down what they ask and are told.
 
-    python -m support.powerload ROOT SEED STEPS [PLANTED]
+    python -m support.powerload ROOT SEED STEPS [SHARDS [PLANTED]]
 
 Each caller has a queue of its own and makes one step at a time, all of them at once, so groups of
 verbs are committed together. Before a step a line `{"who", "asks"}` goes to `ROOT/told`, after it
 `{"who", "told"}`. A publisher writes each change set that is committed. Everything is closed and
-opened again on the way. PLANTED names a fault: `lax` or `off` syncing, answers `before` the commit.
+opened again on the way. SHARDS is the number of the queue's files; what goes from one to another
+is brought over before the step is told. PLANTED names a fault: `lax` or `off` syncing, answers
+`before` the commit.
 """
 
 import asyncio
@@ -29,6 +31,8 @@ from transom.messaging.proto.feed import ChangeSet
 from transom.node.feed import DurableFeed
 from transom.node.lease import Lease
 from transom.queue import service as queue_service
+from transom.queue.app import QueueApp
+from transom.queue.bus.neighbours import Neighbours
 from transom.queue.config import QueueConfig
 from transom.queue.contract import QUEUES
 from transom.queue.model import Change, ClientId, NewMessage, claim_from, claim_text
@@ -39,12 +43,13 @@ from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Database, Transaction
 from transom.runtime.secrets import private_folder
 
-from support.powerlife import Answer, IdentityLife, Line, QueueLife, Step
+from support.powerlife import HELD_S, Answer, IdentityLife, Line, QueueLife, Step
 
 CONTEXT = Context("", user_id="ua", project_id="a", roles=frozenset({"member"}))
 CALLERS = 12
 OPENINGS = 3
-TTL_S = 3600
+TTL_S = 86_400
+DEAD = ".dead"
 SOURCE = "queue"
 HOLDER = "publisher"
 
@@ -62,13 +67,31 @@ class StillClock:
 CLOCK = StillClock()
 
 
-def queue_at(data: Path, seed: int, *, inline_writer: bool = False) -> QueueService:
-    """A queue with its file in this folder; not started."""
-    config = QueueConfig(sweep_interval_s=3600, max_messages_per_page=10_000)
+class Near(Neighbours):
+    """Files beside the first, as it is."""
+
+    def __init__(self, folder: Path, *, inline_writer: bool) -> None:
+        super().__init__(folder, CLOCK)
+        self._inline_writer = inline_writer
+
+    def _own(self, path: Path) -> Database:
+        return _file_at(path, inline_writer=self._inline_writer)
+
+
+def _file_at(path: Path, *, inline_writer: bool) -> Database:
     rooms = queue_service.MIGRATIONS
-    database = SqliteDatabase(data / "queue.db", rooms, clock=CLOCK, inline_writer=inline_writer)
+    return SqliteDatabase(path, rooms, clock=CLOCK, inline_writer=inline_writer)
+
+
+def queue_at(
+    data: Path, seed: int, *, shards: int = 1, inline_writer: bool = False
+) -> QueueService:
+    """A queue with its files in this folder; not started."""
+    config = QueueConfig(sweep_interval_s=3600, max_messages_per_page=10_000, shards=shards)
+    database = _file_at(data / "queue.db", inline_writer=inline_writer)
     draw = random.Random(seed).randbytes
-    return queue_service.build(config, database, clock=CLOCK, random=draw)
+    near = Near(data, inline_writer=inline_writer)
+    return queue_service.build(config, database, clock=CLOCK, random=draw, neighbours=near)
 
 
 def identity_at(data: Path, *, inline_writer: bool = False) -> Database:
@@ -125,21 +148,31 @@ class QueueCaller:
     def _wish(self) -> Step:
         claims = self.life.claims()
         verbs = ["post"] * 4 + ["claim"] * 3 + ["set", "set", "drop", "pop"]
-        verbs += (["delete"] * 4 + ["release"]) if claims else []
-        verbs += ["empty"] if self._draw.random() < 0.2 else []
+        parts = ["delete"] * 4 + ["release", "touch", "touch", "free"]
+        verbs += parts if claims else []
+        verbs += ["reject"] * 2 if claims and self.life.lettered else []
+        verbs += ["redrive"] if self.life.dead else []
+        verbs += ["found"] * 2 if not self.life.lettered else []
+        verbs += ["empty", "purge"] if self._draw.random() < 0.1 else []
         self._number += 1
         match do := self._draw.choice(verbs):
             case "post":
                 bodies = [self._body(at) for at in range(self._draw.randint(1, 4))]
-                return {"do": do, "bodies": bodies}
+                keys = [self._draw.choice([None, None, *"abc"]) for _ in bodies]
+                return {"do": do, "bodies": bodies, "keys": keys}
             case "claim" | "pop":
                 return {"do": do, "limit": self._draw.randint(1, 3)}
-            case "delete":
+            case "delete" | "touch" | "free" | "reject":
                 claim = self._draw.choice(claims)
                 held = [one.id for one in self.life.messages if one.claim == claim]
-                return {"do": do, "id": self._draw.choice(held), "claim": claim}
+                step = {"do": do, "id": self._draw.choice(held), "claim": claim}
+                ttl_s, delay_s = self._draw.choice([600, 7200]), self._draw.choice([0, 0, 90])
+                return step | {"ttl": ttl_s, "delay": delay_s}
             case "release":
-                return {"do": do, "claim": self._draw.choice(claims)}
+                delay_s = self._draw.choice([0, 0, 90])
+                return {"do": do, "claim": self._draw.choice(claims), "delay": delay_s}
+            case "redrive":
+                return {"do": do, "limit": self._draw.randint(1, 3)}
             case "set" | "drop":
                 name = f"{self.who}-{self._draw.randint(1, 3)}"
                 return {"do": do, "name": name, "value": self._number}
@@ -154,11 +187,12 @@ class QueueCaller:
         app, name = service.app, self.who
         match step["do"]:
             case "post":
-                new = [NewMessage(json.dumps(body).encode(), TTL_S, 0) for body in step["bodies"]]
-                ids = await app.post(CONTEXT, name, ClientId(b"1" * 16), new, 100)
-                return {"ids": [str(one) for one in ids]}
+                pairs = zip(step["bodies"], step["keys"], strict=True)
+                new = [NewMessage(json.dumps(body).encode(), TTL_S, 0, key) for body, key in pairs]
+                ids = await app.messages.post(CONTEXT, name, ClientId(b"1" * 16), new, 100)
+                return {"ids": [str(one) for one in ids.ids]}
             case "claim":
-                claim = await app.claim(CONTEXT, name, TTL_S, TTL_S, step["limit"])
+                claim = await app.claims.take(CONTEXT, name, HELD_S, HELD_S, step["limit"])
                 if claim is None:
                     return {"ids": [], "claim": ""}
                 ids = [one.id for one in claim.messages]
@@ -166,23 +200,51 @@ class QueueCaller:
             case "delete":
                 claim_id = claim_from(step["claim"])
                 assert claim_id is not None
-                await app.delete_message(CONTEXT, name, step["id"], [claim_id])
-            case "release":
-                await app.release_claim(CONTEXT, name, step["claim"])
+                await app.messages.delete(CONTEXT, name, step["id"], [claim_id])
+            case "touch" | "free" | "reject" | "release":
+                await self._part(app, name, step)
+                await app.letters.deliver()
+            case "redrive":
+                done = await app.letters.redrive(CONTEXT, name + DEAD, step["limit"], None, None)
+                assert done.moved == min(step["limit"], len(self.life.dead))
+            case "found":
+                await app.queues.create(CONTEXT, name, {"_dead_letter_queue": name + DEAD})
+            case "purge":
+                await app.queues.purge(CONTEXT, name, messages_too=True)
             case "pop":
-                return {"ids": [str(m.id) for m in await app.pop(CONTEXT, name, step["limit"])]}
+                popped = await app.messages.pop(CONTEXT, name, step["limit"])
+                return {"ids": [str(message.id) for message in popped]}
             case "empty":
-                await app.delete_queue(CONTEXT, name)
+                await app.queues.delete(CONTEXT, name)
             case "drop":
-                await app.delete_queue(CONTEXT, step["name"])
+                await app.queues.delete(CONTEXT, step["name"])
             case _:
                 await self._set(service, step["name"], step["value"])
         return {}
 
+    async def _part(self, app: QueueApp, name: str, step: Step) -> None:
+        """None of it is ever late: nothing ends, and nobody else has the claim."""
+        claim = step["claim"]
+        match step["do"]:
+            case "touch":
+                _, lost = await app.claims.touch(
+                    CONTEXT, name, claim, [step["id"]], step["ttl"], HELD_S
+                )
+            case "free":
+                _, lost = await app.claims.release_some(
+                    CONTEXT, name, claim, [step["id"]], step["delay"]
+                )
+            case "reject":
+                _, lost = await app.claims.reject(CONTEXT, name, claim, [step["id"]], "bad")
+            case _:
+                lost = []
+                await app.claims.release(CONTEXT, name, claim, step["delay"])
+        assert lost == []
+
     async def _set(self, service: QueueService, name: str, value: int) -> None:
-        if not await service.app.create_queue(CONTEXT, name, {"value": value}):
+        if not await service.app.queues.create(CONTEXT, name, {"value": value}):
             change = Change("replace", "/metadata/value", value, has_value=True)
-            await service.app.update_queue(CONTEXT, name, [change])
+            await service.app.queues.update(CONTEXT, name, [change])
 
 
 class IdentityCaller:
@@ -243,7 +305,7 @@ async def publish(database: Database, teller: Teller, enough: asyncio.Event) -> 
         await asyncio.sleep(0.001)
 
 
-async def load(root: Path, seed: int, steps: int) -> None:
+async def load(root: Path, seed: int, steps: int, shards: int) -> None:
     draw = random.Random(seed)
     teller = Teller(root)
     private_folder(root / "data")
@@ -254,7 +316,7 @@ async def load(root: Path, seed: int, steps: int) -> None:
         thread.CHECKPOINT_S = draw.choice([0.01, 0.05, 10.0])
         database, service = (
             identity_at(root / "data"),
-            queue_at(root / "data", draw.getrandbits(32)),
+            queue_at(root / "data", draw.getrandbits(32), shards=shards),
         )
         await database.start()
         await service.start()
@@ -294,9 +356,10 @@ def plant(fault: str) -> None:
 
 
 def main() -> None:
-    root, seed, steps, *fault = sys.argv[1:]
-    plant(fault[0] if fault else "")
-    asyncio.run(load(Path(root), int(seed), int(steps)))
+    root, seed, steps, *more = sys.argv[1:]
+    shards, fault = (*more, *("1", "")[len(more) :])
+    plant(fault)
+    asyncio.run(load(Path(root), int(seed), int(steps), int(shards)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry
 
 from transom.identity.contract import SERVICE_PROJECT, SERVICE_USER
+from transom.keys.config import KeysConfig
+from transom.keys.service import build as build_keys
 from transom.queue.config import QueueConfig
 from transom.queue.service import build as build_queue
 from transom.runtime.auth.context import Context
@@ -31,9 +33,10 @@ from transom.runtime.http.root import root_mount
 from transom.runtime.http.route import Mount
 from transom.runtime.http.server import HttpServer
 from transom.runtime.lifecycle import Lifecycle
+from transom.runtime.sealing import Sealer, sealer_of
 from transom.runtime.secrets import Secret
 
-from support.db import queue_database
+from support.db import keys_database, queue_database
 from support.http import Reply, connect, hang_up, read_reply, request_bytes
 from support.identity import (
     Cloud,
@@ -45,6 +48,8 @@ from support.identity import (
     service_password,
 )
 from support.queues import MovedClock
+
+NEW = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b(?:[0-9a-f]{32}){1,2}\b"
 
 CLIENT = "3381af92-2b9e-11e3-b191-71861300734c"
 PASSWORD = "a password of some length"
@@ -156,13 +161,14 @@ class World:
 
 def seen(reply: Reply, fields: Mapping[str, str]) -> tuple[int, dict[str, str], str]:
     """What a caller can tell apart: all but the request's id, the date, names that it sent itself,
-    and ids that are new each time. Names sent have one length, so that `content-length` counts."""
+    and ids and signatures that are new each time. Names sent have one length, so that
+    `content-length` counts."""
 
     def text_of(text: str) -> str:
         for name, value in fields.items():
             for spelling in {value, quote(value)}:
                 text = text.replace(spelling, f"<{name}>")
-        return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b", "<id>", text)
+        return re.sub(NEW, "<id>", text)
 
     headers = {
         name: text_of(value)
@@ -186,17 +192,26 @@ async def world(
         queue_database(data, clock),
         clock=MovedClock(),
         random=os.urandom,
+        sealer=Sealer(lambda: (b"m" * 32,), os.urandom),
+    )
+    keys = build_keys(
+        KeysConfig(),
+        keys_database(data, clock),
+        sealer=sealer_of(data / "keys", Secret(""), os.urandom),
+        clock=clock,
+        random=os.urandom,
     )
     async with Lifecycle() as lifecycle:
         await lifecycle.start("identity", identity)
         await lifecycle.start("queue", queue)
+        await lifecycle.start("keys", keys)
         password = service_password(data)
         credentials = ServiceCredentials(
             url + "/identity", SERVICE_USER, Secret(password), project_name=SERVICE_PROJECT
         )
         validator = TokenValidator(Keystone(credentials, clock), clock, identity.generation)
         await lifecycle.start("tokens", validator)
-        parts = [plant(identity.mount), plant(queue.mount)]
+        parts = [plant(part.mount) for part in (identity, queue, keys)]
         app = make_app(parts, authenticate=validator, random=os.urandom)
         server = HttpServer(app, [listening], on_drain=validator.give_up)
         await lifecycle.start("doors", server)

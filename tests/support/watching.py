@@ -22,6 +22,7 @@ class Watcher:
 
     def __init__(self, stack: Stack, table: str) -> None:
         self.table = table
+        self._version = stack.environment.get("PYTHONPATH", "ours")
         self.rows: dict[tuple[str, ...], Row] = {}
         self.live = False
         self._lock = threading.Lock()
@@ -38,6 +39,10 @@ class Watcher:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def __str__(self) -> str:
+        state = f"live: {self.live}, exit: {self._process.poll()}"
+        return f"{self.table} by {self._version}, {len(self.rows)} rows, {state}"
 
     def stop(self) -> None:
         """Idempotent."""

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from transom.messaging.drivers.base import Address, Delivery, Kind, TransportEvent
+from transom.messaging.drivers.base import Address, Kind, TransportEvent
 from transom.messaging.drivers.zmq import RegistryServer, ZmqDriver
-from transom.messaging.testing import send
+from transom.messaging.drivers.zmq.key import make_bus_key
+from transom.messaging.drivers.zmq.tcp import TcpSeat
 from transom.messaging.url import TransportURL
 from transom.runtime.clock import SystemClock
 
+from support.driver_peer import DriverPeer, until
+
 BEAT_S = 0.2
-WAIT_S = 20.0
 TOPIC = Address(Kind.TOPIC, "work")
 COPY = Address(Kind.FANOUT, "work")
 
@@ -32,27 +34,17 @@ def short_folder():
         shutil.rmtree(folder)
 
 
-async def until(holds: Callable[[], bool], claim: str, within_s: float = WAIT_S) -> None:
-    """Polls until it holds. Raises: AssertionError with the claim."""
-    deadline_s = asyncio.get_running_loop().time() + within_s
-    while not holds():
-        assert asyncio.get_running_loop().time() < deadline_s, claim
-        await asyncio.sleep(0.01)
+def bus_url(where: Path | str) -> str:
+    """Of a folder, or an address as it is."""
+    return str(where) if str(where).startswith("zmq:") else f"zmq://{where}"
 
 
-class Peer:
+class Peer(DriverPeer):
     """A driver of this process, what it received and what it was told."""
 
-    def __init__(self, folder: Path) -> None:
-        url = TransportURL.parse(f"zmq://{folder}")
-        self.driver = ZmqDriver(url, clock=SystemClock(), random=os.urandom, heartbeat_s=BEAT_S)
-        self.events: list[TransportEvent] = []
-        self.deliveries: list[Delivery] = []
-        self.acknowledge = True
-
-    @property
-    def bodies(self) -> list[bytes]:
-        return [delivery.body for delivery in self.deliveries]
+    def __init__(self, where: Path | str) -> None:
+        url = TransportURL.parse(bus_url(where))
+        super().__init__(ZmqDriver(url, clock=SystemClock(), random=os.urandom, heartbeat_s=BEAT_S))
 
     @property
     def name(self) -> str:
@@ -61,27 +53,19 @@ class Peer:
     def told(self, kind: type[TransportEvent], peer: str) -> bool:
         return any(isinstance(event, kind) and event.peer == peer for event in self.events)
 
-    def deliver(self, delivery: Delivery) -> None:
-        self.deliveries.append(delivery)
-        if self.acknowledge:
-            delivery.acknowledge()
-
-    async def listen(self, *addresses: Address, prefetch: int = 100):
-        return await self.driver.listen(addresses, self.deliver, prefetch=prefetch)
-
-    async def send(
-        self, address: Address, body: bytes, *, within_s: float = WAIT_S, mandatory: bool = True
-    ) -> None:
-        await send(self.driver, address, body, within_s=within_s, mandatory=mandatory)
-
 
 class Bus:
-    """A folder, what was started in it, and a registry in this process if there is one."""
+    """A folder, what was started in it, and a registry in this process if there is one.
+
+    `where`: the folder, or the address of a bus over tcp.
+    """
 
     def __init__(self, folder: Path, beat_s: float) -> None:
         self.folder = folder
+        self.where: Path | str = folder
         self._beat_s = beat_s
         self.registry: RegistryServer | None = None
+        self.registries: list[RegistryServer] = []
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
     async def start_registry(self) -> RegistryServer:
@@ -90,14 +74,23 @@ class Bus:
         self._stops.append(self.registry.stop)
         return self.registry
 
+    async def serve_registry(self, address: str) -> RegistryServer:
+        """Over tcp."""
+        seat = TcpSeat(address, str(self.folder / "bus.key"), heartbeat_s=self._beat_s)
+        registry = RegistryServer(seat, clock=SystemClock(), heartbeat_s=self._beat_s)
+        await registry.start()
+        self.registries.append(registry)
+        self._stops.append(registry.stop)
+        return registry
+
     async def peer(self) -> Peer:
-        peer = Peer(self.folder)
+        peer = Peer(self.where)
         await peer.driver.start(peer.events.append)
         self._stops.append(peer.driver.stop)
         return peer
 
     async def process(self, *words: str) -> "Process":
-        process = await Process.start(str(self.folder), *words)
+        process = await Process.start(str(self.where), *words)
         self._stops.append(process.end)
         return process
 
@@ -118,6 +111,27 @@ async def zmq_bus(*, registry: bool = True, beat_s: float = BEAT_S) -> AsyncIter
             await bus.stop()
 
 
+@asynccontextmanager
+async def tcp_bus(*, registries: int = 1, beat_s: float = BEAT_S) -> AsyncIterator[Bus]:
+    """On the loopback, its registries in this process, and sure of who is there."""
+    with short_folder() as folder:
+        key_file = folder / "bus.key"
+        make_bus_key(key_file)
+        bus = Bus(folder, beat_s)
+        try:
+            for _ in range(registries):
+                await bus.serve_registry("127.0.0.1:0")
+            hosts = ",".join(registry.address for registry in bus.registries)
+            bus.where = f"zmq://{hosts}/?key_file={key_file}"
+            await until(
+                lambda: all(registry.snapshot().settled for registry in bus.registries),
+                "the registries have settled",
+            )
+            yield bus
+        finally:
+            await bus.stop()
+
+
 class Process:
     """`python -m support.zmq_bus ...`; its lines are collected."""
 
@@ -127,20 +141,31 @@ class Process:
         self._reading = asyncio.ensure_future(self._read())
 
     @classmethod
-    async def start(cls, *words: str) -> "Process":
+    async def start(cls, *words: str, module: str = "support.zmq_bus", host: str = "") -> "Process":
+        """`host`: the network namespace that it runs in; ours if there is none."""
         tests = str(Path(__file__).parents[1])
         made = cls(
             await asyncio.create_subprocess_exec(
+                *(("ip", "netns", "exec", host) if host else ()),
                 sys.executable,
                 "-m",
-                "support.zmq_bus",
+                module,
                 *words,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": tests},
             )
         )
         await until(lambda: "ready" in made.lines, "the process got ready")
         return made
+
+    async def ask(self, line: str) -> str:
+        """The next line that it answers a line with."""
+        assert self._process.stdin is not None
+        seen = len(self.lines)
+        self._process.stdin.write(f"{line}\n".encode())
+        await until(lambda: len(self.lines) > seen, f"{line} was answered")
+        return self.lines[seen]
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -177,7 +202,7 @@ async def serve(folder: str) -> None:
     from transom import messaging
 
     async with (
-        messaging.connect(f"zmq://{folder}") as transport,
+        messaging.connect(bus_url(folder)) as transport,
         messaging.Server(transport, messaging.Target(topic="work", server="s"), [Work()]),
     ):
         print("ready", flush=True)
@@ -186,7 +211,7 @@ async def serve(folder: str) -> None:
 
 async def take(folder: str) -> None:
     """Prints each message to the topic."""
-    peer = Peer(Path(folder))
+    peer = Peer(folder)
     await peer.driver.start(lambda event: print(event, flush=True))
     peer.deliver = lambda delivery: print(f"got {delivery.body.decode()}", flush=True)  # type: ignore[method-assign]
     await peer.listen(TOPIC, COPY, prefetch=100_000)

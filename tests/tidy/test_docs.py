@@ -26,8 +26,10 @@ from transom.messaging.envelope import (
     seal,
     unseal,
 )
-from transom.messaging.proto.feed import Limits
+from transom.messaging.proto.feed import Limits, oversize
 from transom.messaging.proto.feed import wire as feed_wire
+from transom.messaging.schema import encode_tables
+from transom.queue.contract import QUEUES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -144,12 +146,20 @@ def test_the_messages_shown_are_those_of_the_code() -> None:
 
 
 def test_the_feeds_forms_shown_are_those_of_the_code() -> None:
-    whole, part, head, chunk = map(json.loads, shown("feed.md"))
+    whole, part, head, idle, cut, chunk, schema = map(json.loads, shown("feed.md"))
     for coded in (whole, part):
         again = feed_wire.encode_changes(feed_wire.decode_changes(coded))
         assert json.loads(json.dumps(again)) == coded
-    (found,) = feed_wire.decode_beat([{"source": "queue", **head}]).values()
-    assert feed_wire.encode_head(found) == head
+    for coded in (head, idle):
+        (found,) = feed_wire.decode_beat([{"source": "queue", **coded}]).values()
+        assert feed_wire.encode_head(found) == coded
+    big = {"name": "big", "body": "x" * 300_000}
+    carried, _ = oversize.carried("queue:queues", ("big",), big)
+    assert {**cut, oversize.OVERSIZE: None} == {**carried, oversize.OVERSIZE: None}
+    assert cut[oversize.OVERSIZE].keys() == carried[oversize.OVERSIZE].keys()
+    (told,) = encode_tables([QUEUES])
+    assert schema.keys() == told.keys()
+    assert schema["columns"][0].keys() == told["columns"][0].keys()
     again = feed_wire.encode_chunk(*feed_wire.decode_chunk(chunk))
     assert json.loads(json.dumps(again)) == chunk
     page = " ".join((DOCS / "protocol" / "feed.md").read_text().split())

@@ -12,13 +12,28 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from transom import __version__
 from transom.errors import ConfigError, TransomError
 
 DATA_DIR_VARIABLE = "TRANSOM_DATA_DIR"
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class _Mixed(argparse.ArgumentParser):
+    """Takes arguments also behind options: `post QUEUE --json BODY`. Python 3.11 does not."""
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._inside:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
 
 
 def default_data_folder() -> Path:
@@ -40,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     _configuration(commands)
     _keystone(commands)
     _care(commands)
+    _keys(commands)
     _tables(commands)
+    _queue(commands)
     return root
 
 
@@ -63,6 +80,15 @@ def _running(commands: _Commands) -> None:
     status = _command(commands, "status", "control:status", "show roles, memory, restarts")
     status.add_argument("--json", action="store_true", help="for programs")
 
+    bus = _command(commands, "bus", "bus:bus", "show who is on the bus, what each serves and calls")
+    bus.add_argument(
+        "--wait", type=float, default=1.0, metavar="S", help="for answers (default: %(default)s s)"
+    )
+    bus.add_argument("--json", action="store_true", help="for programs")
+    verbs = bus.add_subparsers(metavar="VERB")
+    key = _command(verbs, "key", "bus:key", "make the key of a bus between hosts")
+    key.add_argument("file", type=Path, help="the file to make; it must not be there yet")
+
     run = _command(commands, "run", "run:run", "run one role in the foreground, without supervisor")
     run.add_argument("role", help="registry, api or worker")
     run.add_argument("--port", type=int, help="port of the role api (default: [api] port)")
@@ -83,7 +109,7 @@ def _configuration(commands: _Commands) -> None:
     rules = _command(
         verbs, "rules", "configuration:rules", "print a part's access rules, as a policy file"
     )
-    rules.add_argument("part", help="queue or identity")
+    rules.add_argument("part", help="identity, queue or keys")
 
 
 def _keystone(commands: _Commands) -> None:
@@ -148,13 +174,148 @@ def _care(commands: _Commands) -> None:
     accounts.add_argument("--count", type=int, default=4, help="how many (default: %(default)s)")
 
 
+def _keys(commands: _Commands) -> None:
+    """To care for the key server of message security."""
+    keys = commands.add_parser("keys", help="say who speaks on a secured bus, and write key files")
+    verbs = keys.add_subparsers(required=True, metavar="VERB")
+    add = _key_file(verbs, "add", "make a party that is not there yet, and its key file")
+    enrol = _key_file(verbs, "enrol", "write a party's key file; the party may be there already")
+    enrol.add_argument(
+        "--public-key",
+        action="store_true",
+        help="with a pair of keys and their certificate, for use without a key server",
+    )
+    rotate = _key_file(verbs, "rotate", "give a party another key, and write its key file")
+    rotate.add_argument(
+        "--at-once", action="store_true", help="the keys before are worth nothing from now on"
+    )
+    for command in (add, enrol, rotate):
+        command.add_argument(
+            "--server",
+            default="",
+            metavar="URL",
+            help="what the party reaches the key server by (default: [api] public_url, or where "
+            "the doors are, and /keys)",
+        )
+    every = _command(verbs, "list", "keys:list_parties", "list parties")
+    show = _command(verbs, "show", "keys:show", "show a party, but no key of it")
+    remove = _command(verbs, "remove", "keys:remove", "remove a party with its keys")
+    for command in (show, remove):
+        command.add_argument("name", help="the party, TOPIC.SERVER")
+    grown = _command(verbs, "group-add", "keys:group_add", "put parties into a group")
+    grown.add_argument("group", help="its name, or the beginning of groups and *")
+    grown.add_argument("members", nargs="+", metavar="member", help="a party, or a beginning and *")
+    shrunk = _command(verbs, "group-remove", "keys:group_remove", "take parties out of a group")
+    shrunk.add_argument("group", help="as it was put there")
+    shrunk.add_argument(
+        "members", nargs="*", metavar="member", help="as they were put there; none: the group"
+    )
+    groups = _command(verbs, "group-list", "keys:group_list", "list groups and their members")
+    for command in (every, show, groups):
+        command.add_argument("--json", action="store_true", help="for programs")
+    _command(
+        verbs,
+        "rotate-authority",
+        "keys:rotate_authority",
+        "sign certificates with another key; those signed before hold until they end",
+    )
+
+
+def _key_file(verbs: _Commands, name: str, says: str) -> argparse.ArgumentParser:
+    """A command that writes a key file."""
+    command = _command(verbs, name, f"keys:{name}", says)
+    command.add_argument("name", help="the party, TOPIC.SERVER")
+    command.add_argument(
+        "--out", required=True, metavar="FILE", help="the key file, for its owner alone"
+    )
+    return command
+
+
 def _tables(commands: _Commands) -> None:
     """To look at tables."""
     tables = commands.add_parser("tables", help="look at live tables")
     verbs = tables.add_subparsers(required=True, metavar="VERB")
+    listed = _command(verbs, "list", "tables:list_", "list every table that is published")
+    listed.add_argument(
+        "--wait", type=float, default=1.5, metavar="S", help="for beats (default: %(default)s s)"
+    )
+    listed.add_argument("--json", action="store_true", help="for programs")
+    show = _command(verbs, "show", "tables:show", "print a table's rows as they are now")
+    show.add_argument("table", help="for example queue:queues")
+    show.add_argument("--json", action="store_true", help="one JSON object a line")
     watch = _command(verbs, "watch", "tables:watch", "print a table's rows, then each change, live")
     watch.add_argument("table", help="for example queue:queues")
     watch.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _queue(commands: _Commands) -> None:
+    """To use a queue from the shell."""
+    queue = commands.add_parser("queue", help="follow, fill and empty queues from the shell")
+    mixed: type[argparse.ArgumentParser] = _Mixed
+    verbs = queue.add_subparsers(required=True, metavar="VERB", parser_class=mixed)
+    rotate = _command(
+        verbs,
+        "rotate-keys",
+        "queue_data:rotate_keys",
+        "seal what is posted to encrypted queues under new keys; old ones open what they sealed",
+    )
+    rotate.add_argument(
+        "project", nargs="?", default="", help="a project's id (default: all that have keys)"
+    )
+    _messages(verbs)
+
+
+def _messages(verbs: _Commands) -> None:
+    """To follow, fill and empty a queue through its API."""
+    tail = _of_queue(verbs, "tail", "print messages as they are posted, without taking any")
+    begin = tail.add_mutually_exclusive_group()
+    begin.add_argument("--from-start", action="store_true", help="begin with what is there")
+    begin.add_argument("--after", metavar="ID", help="begin after this message")
+    tail.add_argument("--count", type=int, metavar="N", help="end after so many messages")
+    tail.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    post = _of_queue(verbs, "post", "post messages: arguments, or the lines of a file")
+    post.add_argument("body", nargs="*", help="a message each; none: lines of --file")
+    post.add_argument("--file", default="-", help="a line a message (default: standard input)")
+    kind = post.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="each is JSON (default: text)")
+    kind.add_argument("--drained", action="store_true", help="lines are as `drain` wrote them")
+    post.add_argument(
+        "--key-field", metavar="NAME", help="the field of the JSON object that is the message's key"
+    )
+    post.add_argument("--delay", type=int, metavar="S", help="hide each for so many seconds")
+    post.add_argument("--ttl", type=int, metavar="S", help="keep each for so many seconds")
+    post.add_argument(
+        "--batch", type=int, default=50, metavar="N", help="most in a request (default: 50)"
+    )
+
+    drain = _of_queue(
+        verbs, "drain", "move messages out, to a file; each is deleted once it is on disk"
+    )
+    drain.add_argument("--out", metavar="FILE", help="append to it (default: standard output)")
+    drain.add_argument("--count", type=int, metavar="N", help="at most so many messages")
+
+    redrive = _of_queue(verbs, "redrive", "move dead letters back to where they came from")
+    redrive.add_argument("--to", metavar="QUEUE", help="all to this queue instead")
+    redrive.add_argument("--count", type=int, metavar="N", help="at most so many messages")
+
+    stats = _command(verbs, "stats", "queue:stats", "count what queues hold")
+    stats.add_argument("queue", nargs="*", help="its name (default: all queues)")
+    stats.add_argument("--watch", type=float, metavar="S", help="again each S seconds, till Ctrl-C")
+    stats.add_argument("--json", action="store_true", help="one JSON object a queue")
+    stats.add_argument("--os-cloud", help=OS_CLOUD_HELP)
+
+
+OS_CLOUD_HELP = (
+    "cloud of clouds.yaml (default: that of --data-dir, if it is given; else the OS_* variables)"
+)
+
+
+def _of_queue(verbs: _Commands, name: str, says: str) -> argparse.ArgumentParser:
+    command = _command(verbs, name, f"queue:{name}", says)
+    command.add_argument("queue", help="its name")
+    command.add_argument("--os-cloud", help=OS_CLOUD_HELP)
+    return command
 
 
 def _command(

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from transom import __version__
+from transom.cli import queue_stores
 from transom.cli.database_url import given_url, refuse_files
 from transom.cli.parts import STORES, Store
 from transom.cli.settings import FILE_NAME, DatabaseConfig, Settings
@@ -27,9 +28,10 @@ from transom.runtime.clock import SystemClock
 from transom.runtime.db.address import shown
 from transom.runtime.db.backup import check_copy, copy_file
 from transom.runtime.db.migrate import upgrade
-from transom.runtime.secrets import private_folder, sync_folder
+from transom.runtime.sealing import sealer_of
+from transom.runtime.secrets import Secret, private_folder, sync_folder
 
-KEPT = (FILE_NAME, "clouds.yaml", "openrc", "keys", "policy", "version")
+KEPT = (FILE_NAME, "clouds.yaml", "openrc", "keys", "limits", "policy", "version")
 """What of a data folder is kept beside its databases; the rest (logs, locks) is of a run."""
 
 
@@ -37,6 +39,8 @@ def backup(options: Namespace) -> int:
     settings = Settings.of(options)
     settings.data.require()
     to: Path = options.file.absolute()
+    if not to.parent.is_dir():
+        raise ConfigError(f"{to.parent}: is no folder; make it, or put the backup elsewhere")
     now = datetime.now(UTC)
     with _private_copy_of_all(settings, to) as files:
         about = {
@@ -61,7 +65,7 @@ def restore(options: Namespace) -> int:
     private_folder(work)
     try:
         unpacked = unpack(options.file, work)
-        asyncio.run(_begin_anew(work))
+        asyncio.run(_begin_anew(work, Settings.read(work, options.config).master_keys))
         if options.check:
             print(f"{options.file}: can be restored; {_of(unpacked)}")
             return 0
@@ -79,7 +83,8 @@ def restore(options: Namespace) -> int:
 def _private_copy_of_all(settings: Settings, to: Path) -> Iterator[dict[str, Path]]:
     """Name in the archive -> file. Copies lie where the archive will, where space is expected."""
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".transom-backup-") as beside:
-        files: dict[str, Path] = {}
+        # Safety: before the home, which then knows of all that is in them.
+        files = queue_stores.copy_all(settings, Path(beside))
         for store in STORES.values():
             copy = Path(beside) / store.file_name
             if _copy(store, settings, copy):
@@ -114,7 +119,7 @@ def _is_kept(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.suffix != ".lock"
 
 
-async def _begin_anew(folder: Path) -> None:
+async def _begin_anew(folder: Path, master_keys: Secret) -> None:
     """Checks every database, brings it to this version, says that it was put back."""
     for store in STORES.values():
         path = folder / store.file_name
@@ -122,6 +127,7 @@ async def _begin_anew(folder: Path) -> None:
             check_copy(path)
             upgrade(path, store.migrations, clock=SystemClock())
             await _restored(store, folder)
+    await queue_stores.begin_anew(folder, sealer_of(folder / "keys", master_keys, os.urandom))
 
 
 async def _restored(store: Store, folder: Path) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from transom.cli import parts, tls
+from transom.cli.connecting import connect_bus
 from transom.cli.keystone import check_keystone
 from transom.cli.settings import ApiConfig, KeystoneConfig, Settings
 from transom.errors import BadRequest
-from transom.messaging import connect
+from transom.queue.app.quota_file import read as read_limits
+from transom.queue.logic.quota import Limits
 from transom.runtime.auth.keystone import tls_context
 from transom.runtime.clock import SystemClock
 from transom.runtime.http.listen import bind
@@ -32,7 +34,8 @@ def show(options: Namespace) -> int:
 
 
 def check(options: Namespace) -> int:
-    """Also whether the host can be listened on, whether there is such a bus, and policy files;
+    """Also whether the host can be listened on, whether there is such a bus, policy files
+    and limits of projects;
     with `--online`, whether the real Keystone answers and takes the service user.
     """
     settings = Settings.of(options)
@@ -40,12 +43,15 @@ def check(options: Namespace) -> int:
     bind(api.host, 0, force_plain=api.leaves_loopback).close()
     tls.certificate(settings, SystemClock())
     tls.ca_file(settings)
-    connect(settings.bus_url)
+    connect_bus(settings)
     keystone = settings.config.section(KeystoneConfig)
     tls_context(keystone.auth_url, keystone.ca_file)
     for part in parts.DECLARED:
         for warning in parts.policy(settings, part).read().warnings:
             print(f"warning: {warning}")
+    path = parts.queue_limits(settings)
+    if path.exists():
+        read_limits(path, Limits())
     print(f"{settings.file or 'no file, all defaults'}: can be used")
     if options.online:
         check_keystone(settings)

@@ -3,6 +3,7 @@
 
 from argparse import Namespace
 
+from transom.cli import queue_stores
 from transom.cli.parts import STORES
 from transom.cli.settings import Settings
 from transom.runtime.clock import SystemClock
@@ -16,6 +17,7 @@ def upgrade(options: Namespace) -> int:
     for store in STORES.values():
         names = store.upgrade(settings, SystemClock())
         applied += [f"{name} to {store.part}" for name in names]
+    applied += queue_stores.upgrade(settings)
     for name in applied:
         print(f"applied {name}")
     if not applied:

@@ -17,17 +17,18 @@ import time
 import urllib.error
 import urllib.request
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from transom.cli import tls
-from transom.cli.parts import STORES
+from transom.cli import queue_stores, tls
+from transom.cli.parts import QUEUE, STORES
 from transom.cli.settings import Settings
 from transom.errors import TransomError
 from transom.node import remote
 from transom.runtime.db.backup import check_copy, check_version
+from transom.runtime.db.migrate import Migrations
 from transom.runtime.secrets import Secret
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -36,6 +37,7 @@ FREE_BYTES_EASY = 2 << 30
 SYNC_S_MOST = 0.05
 FILES_LEAST = 1024
 BACKUP_DAYS_MOST = 7
+SYNCS = 15
 LOG_TAIL_BYTES = 1 << 20
 QUICK_BYTES_MOST = 256 << 20
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs"})
@@ -134,20 +136,30 @@ def _file_system(folder: Path) -> str:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    with tempfile.TemporaryFile(dir=settings.data.path) as file:
-        times = []
-        for _ in range(15):
-            file.write(bytes(4096))
-            file.flush()
-            began_s = time.perf_counter()
-            os.fdatasync(file.fileno())
-            times.append(time.perf_counter() - began_s)
-    median_s = statistics.median(times)
-    what = f"a write is on disk in {median_s * 1000:.2f} ms (median of {len(times)})"
+    folder = settings.data.path
+    try:
+        median_s = _sync_s(folder)
+    except OSError as error:
+        advice = "free some space, or see to the disk: all that is posted is refused"
+        yield Finding(WRONG, f"{folder}: cannot be written: {error.strerror}", advice)
+        return
+    what = f"a write is on disk in {median_s * 1000:.2f} ms (median of {SYNCS})"
     if median_s > SYNC_S_MOST:
         yield Finding(WRONG, what, "each acknowledged write waits for that; use a faster disk")
     else:
         yield Finding(OK, what)
+
+
+def _sync_s(folder: Path) -> float:
+    """How long a small write takes to be on disk, the median."""
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        times = []
+        for _ in range(SYNCS):
+            file.write(bytes(4096))
+            began_s = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began_s)
+    return statistics.median(times)
 
 
 def _privacy(settings: Settings) -> Iterator[Finding]:
@@ -155,7 +167,9 @@ def _privacy(settings: Settings) -> Iterator[Finding]:
     data = settings.data
     private = [data.path, data.keys, data.clouds_file, *data.keys.glob("*")]
     private += [data.path / store.file_name for store in STORES.values()]
-    private += [settings.file] if settings.file else []
+    private += [data.path / name for name in queue_stores.files(data.path)]
+    if settings.file and data.path not in settings.file.parents:  # else the folder shuts it in
+        private.append(settings.file)
     open_ones = [
         path for path in private if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
@@ -169,43 +183,88 @@ def _privacy(settings: Settings) -> Iterator[Finding]:
 def _databases(settings: Settings) -> Iterator[Finding]:
     if settings.database_url:
         yield from _server(settings.database_url)
-        return
-    for store in STORES.values():
-        path = settings.data.path / store.file_name
-        if not path.exists():
-            continue
-        if path.with_name(path.name + ".poisoned").exists():
+    else:
+        for store in STORES.values():
+            yield from _file(settings.data.path / store.file_name, store.migrations)
+    for name in queue_stores.files(settings.data.path):
+        yield from _file(settings.data.path / name, QUEUE.migrations)
+    for name in queue_stores.missing(settings):
+        what = f"{name}: is gone, or new and empty, and there were queues in it"
+        yield Finding(WRONG, what, "put the old file back, or restore a backup")
+    for left in queue_stores.left_over(settings):
+        yield _left_over(settings.data.path, left)
+    for pool in queue_stores.on_servers(settings):
+        try:
+            yield from _schema(pool.uri, pool.schema, QUEUE.migrations)
+        except TransomError as error:
             yield Finding(
                 WRONG,
-                f"{path}: its disk failed once while it was written; it takes no writes since",
-                "see the system's log; when the disk is well, `transom down` and `transom up`",
+                f"pool {pool.name}: {error.text}",
+                "its queues answer 503 until it is back; others go on",
             )
-            continue
-        check_version(path, store.migrations)
-        mib = path.stat().st_size / (1 << 20)
-        if path.stat().st_size > QUICK_BYTES_MOST:
-            yield Finding(NOTE, f"{path.name}: {mib:.0f} MiB; too large to be read through here")
-            continue
-        check_copy(path)
-        yield Finding(OK, f"{path.name}: {mib:.1f} MiB, whole, of this version")
+
+
+def _file(path: Path, rooms: Sequence[Migrations]) -> Iterator[Finding]:
+    if not path.exists():
+        return
+    if path.with_name(path.name + ".poisoned").exists():
+        yield Finding(
+            WRONG,
+            f"{path}: its disk failed once while it was written; it takes no writes since",
+            "see the system's log; when the disk is well, `transom down` and `transom up`",
+        )
+        return
+    check_version(path, rooms)
+    mib = path.stat().st_size / (1 << 20)
+    if path.stat().st_size > QUICK_BYTES_MOST:
+        yield Finding(NOTE, f"{path.name}: {mib:.0f} MiB; too large to be read through here")
+        return
+    check_copy(path)
+    yield Finding(OK, f"{path.name}: {mib:.1f} MiB, whole, of this version")
+
+
+def _left_over(folder: Path, left: queue_stores.LeftOver) -> Finding:
+    name = Path(left.file_name).stem
+    if left.queues:
+        return Finding(
+            WRONG,
+            f"{left.file_name}: no pool is in it, and {left.queues} queues are",
+            "it and queue.db are of different moments; restore a backup",
+        )
+    if left.leaving:
+        return Finding(
+            WRONG,
+            f"{left.file_name}: no pool is in it any more, and {left.leaving} messages are, on "
+            "their way to other databases",
+            f"make it a pool again (the uri is sqlite:{name}): they are brought over at once",
+        )
+    return Finding(
+        NOTE,
+        f"{left.file_name}: no pool is in it any more, and nothing that anybody needs",
+        f"rm {folder / left.file_name}*",
+    )
 
 
 def _server(url: Secret) -> Iterator[Finding]:
+    for store in STORES.values():
+        yield from _schema(url, store.schema, store.migrations)
+
+
+def _schema(url: Secret, schema: str, rooms: Sequence[Migrations]) -> Iterator[Finding]:
     from transom.runtime.db.postgres.look import look
 
-    for store in STORES.values():
-        seen = asyncio.run(look(url, store.schema, store.migrations))
-        for name in seen.off:
-            yield Finding(
-                WRONG,
-                f"{seen.where}: {name} is off, so a power cut may lose what was acknowledged",
-                f"set {name} = on in postgresql.conf, and reload the server",
-            )
-        if seen.is_made:
-            mib = seen.size_bytes / (1 << 20)
-            yield Finding(OK, f"{seen.where}: {mib:.1f} MiB, of this version")
-        else:
-            yield Finding(NOTE, f"{seen.where}: is not made yet", "the first start makes it")
+    seen = asyncio.run(look(url, schema, rooms))
+    for name in seen.off:
+        yield Finding(
+            WRONG,
+            f"{seen.where}: {name} is off, so a power cut may lose what was acknowledged",
+            f"set {name} = on in postgresql.conf, and reload the server",
+        )
+    if seen.is_made:
+        mib = seen.size_bytes / (1 << 20)
+        yield Finding(OK, f"{seen.where}: {mib:.1f} MiB, of this version")
+    else:
+        yield Finding(NOTE, f"{seen.where}: is not made yet", "the first start makes it")
 
 
 def _stack(settings: Settings) -> Iterator[Finding]:
@@ -243,7 +302,8 @@ def _door(url: str, ca_file: str) -> Iterator[Finding]:
         return
     yield Finding(OK, f"{url}/readyz answers in {(time.perf_counter() - began_s) * 1000:.0f} ms")
     for name, warning in told.get("warnings", {}).items():
-        yield Finding(NOTE, f"{name}: {warning}", "transom config check --online says more")
+        more = "the log of the role api says more (of Keystone: transom config check --online)"
+        yield Finding(NOTE, f"{name}: {warning}", more)
 
 
 def _logs(settings: Settings) -> Iterator[Finding]:

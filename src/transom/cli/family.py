@@ -16,7 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from transom.cli.connecting import bus_security
 from transom.cli.logs import log_to_file
+from transom.cli.registry import registry
 from transom.cli.settings import ApiConfig, BusConfig, Settings
 from transom.errors import ConfigError, TransomError
 from transom.node.control import ControlServer
@@ -25,7 +27,6 @@ from transom.node.processes import RoleSpec
 from transom.node.supervisor import RoleStatus, Supervisor
 from transom.node.systemd import Systemd
 from transom.queue.config import QueueConfig
-from transom.runtime.clock import SystemClock
 from transom.runtime.http.listen import bind
 from transom.runtime.lifecycle import Lifecycle, Service
 from transom.runtime.secrets import Secret
@@ -115,8 +116,9 @@ class Family:
         roles = self._roles(url, listener)
         drained = _Once(roles)
         async with Lifecycle(stop_grace_s=60.0) as lifecycle:
-            if not self.settings.config.section(BusConfig).url:
-                await lifecycle.start("registry", registry(self.settings))
+            ours = registry(self.settings)
+            if ours is not None:
+                await lifecycle.start("registry", ours)
             control = ControlServer(
                 self.settings.runtime_folder.control_socket, roles.status, self._stop(drained)
             )
@@ -214,6 +216,7 @@ def check_descriptors() -> None:
 
 def check_processes(settings: Settings, *, single_process: bool) -> None:
     """Whether the configuration suits that many processes. Raises: ConfigError."""
+    bus_security(settings)
     if single_process:
         if len(api_names(settings)) > 1:
             raise ConfigError(
@@ -232,13 +235,6 @@ def check_processes(settings: Settings, *, single_process: bool) -> None:
             f"[queue] max_messages_per_claim times max_messages_post_bytes is {largest} bytes; "
             f"with several [api] workers one claim may hold {CLAIM_BYTES_MOST}: lower one of both"
         )
-
-
-def registry(settings: Settings) -> Service:
-    """Who serves what on the embedded bus of the data folder."""
-    from transom.messaging.drivers.zmq import RegistryServer
-
-    return RegistryServer(settings.runtime_folder.path, clock=SystemClock())
 
 
 def door_url(scheme: str, host: str, listener: socket.socket) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from transom.cli import parts, tls
-from transom.cli.settings import ApiConfig, Settings
+from transom.cli.settings import Settings
 from transom.errors import ConfigError
 from transom.identity.app.upkeep import Upkeep
 from transom.identity.config import IdentityConfig
@@ -73,7 +73,7 @@ async def _with(settings: Settings, work: Callable[[Upkeep], Awaitable[T]]) -> T
         settings.config.section(IdentityConfig),
         parts.IDENTITY.database(settings, clock),
         data=settings.data.path,
-        public_url=_public_url(settings),
+        public_url=settings.likely_url,
         ca_file=tls.ca_file(settings),
         master_keys=settings.master_keys,
         clock=clock,
@@ -84,11 +84,3 @@ async def _with(settings: Settings, work: Callable[[Upkeep], Awaitable[T]]) -> T
         return await work(local.upkeep)
     finally:
         await local.stop()
-
-
-def _public_url(settings: Settings) -> str:
-    """Of the doors as they are, or will be; the next start writes another one into the files."""
-    state, api = settings.data.read_state(), settings.config.section(ApiConfig)
-    if api.public_url or (state and state.url):
-        return (api.public_url or (state.url if state else "")).rstrip("/")
-    return f"{api.scheme}://{api.host}:{api.port}"

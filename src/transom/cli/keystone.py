@@ -15,7 +15,6 @@ from argparse import Namespace
 from pathlib import Path
 
 from transom.cli import parts
-from transom.cli.operator import Operator
 from transom.cli.registration import Client, Registration, Wish
 from transom.cli.settings import FILE_NAME, ApiConfig, KeystoneConfig, Settings
 from transom.errors import ConfigError, Unavailable
@@ -25,6 +24,7 @@ from transom.runtime.auth.keystone import (
     ServiceCredentials,
     v3_url,
 )
+from transom.runtime.auth.operator import Operator
 from transom.runtime.auth.watch import NO_ROLE
 from transom.runtime.clock import SystemClock
 from transom.runtime.secrets import Secret, new_password, read_private, write_private

@@ -19,7 +19,6 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from transom.cli.operator import Operator
 from transom.errors import ConfigError, Forbidden, Unauthorized, Unavailable
 from transom.identity.contract import CatalogueService
 from transom.runtime.auth.keystone import (
@@ -28,6 +27,7 @@ from transom.runtime.auth.keystone import (
     tls_context,
     v3_url,
 )
+from transom.runtime.auth.operator import Operator
 from transom.runtime.secrets import Secret
 
 DEADLINE_S = 30.0

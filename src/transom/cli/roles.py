@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
-from transom.cli import parts, tls
+from transom.cli import deliveries, parts, queue_bus, tls
+from transom.cli.connecting import connect_bus
 from transom.cli.family import LISTENER, api_names
 from transom.cli.logs import audit_log, log_to_file
 from transom.cli.settings import Settings
@@ -26,19 +28,22 @@ from transom.errors import ConfigError
 from transom.identity.bus import read_row
 from transom.identity.contract import SOURCE as IDENTITY
 from transom.identity.contract import TABLES as IDENTITY_TABLES
-from transom.messaging import connect
 from transom.messaging.drivers import driver_class
+from transom.messaging.proto.feed import ChangeSet
 from transom.messaging.schema import Table
 from transom.messaging.server import Server
 from transom.messaging.tables import TablePublisher, poke
 from transom.messaging.target import Target
 from transom.node.channel import Channel
 from transom.node.feed import DurableFeed, ReadRow
+from transom.node.figures import BusMetrics
 from transom.node.node import Node
 from transom.node.place import place_of
 from transom.node.publisher import DurablePublisher
-from transom.queue.bus import TOPIC as QUEUE_WRITES
-from transom.queue.bus import Owner, RemoteWriter, is_private
+from transom.queue.bus.frames import TOPIC as QUEUE_WRITES
+from transom.queue.bus.frames import is_private
+from transom.queue.bus.owner import Owner
+from transom.queue.bus.writer import RemoteWriter
 from transom.queue.contract import SOURCE as QUEUE
 from transom.queue.contract import TABLES as QUEUE_TABLES
 from transom.runtime.auth.generation import FILE_NAME as GENERATION_FILE
@@ -105,6 +110,7 @@ async def start_role(
     role: str, name: str, settings: Settings, listeners: Listeners, lifecycle: Lifecycle
 ) -> Complain:
     """Starts a role in this process; `name` is unique on the bus."""
+    parts.check_owned_files(settings)
     sys.setswitchinterval(SWITCH_S)
     watchdog = LoopWatchdog()
     await lifecycle.start("watchdog", watchdog)
@@ -122,14 +128,17 @@ class _Served:
     """What a process's doors lead to, as its parts come to be.
 
     `problems`: name -> what keeps that part from all of its work, "" if nothing; `warnings`: name
-    -> what a person should see to though it works; `on_drain`: what
-    is given up when nobody is let in any more; `generation`: see `runtime.auth.generation`.
+    -> what a person should see to though it works; `complaints`: what the role says is wrong,
+    beside its problems, though every part answers; `on_drain`: what is given up when nobody is let
+    in any more; `figures`: what parts count; `generation`: see `runtime.auth.generation`.
     """
 
     mounts: list[Mount] = field(default_factory=list)
     problems: dict[str, Complain] = field(default_factory=dict)
     warnings: dict[str, Complain] = field(default_factory=dict)
+    complaints: list[Complain] = field(default_factory=list)
     on_drain: list[Callable[[], None]] = field(default_factory=list)
+    figures: list[Collector] = field(default_factory=list)
     generation: Callable[[], int] = int
 
 
@@ -150,13 +159,12 @@ async def _start_api(
         await _serve_identity(node, settings, listeners, clock, served, lifecycle)
     if "queue" in settings.parts:
         await _serve_queue(node, settings, clock, served, lifecycle, follows=follows)
-    if not served.mounts:
-        raise ConfigError(
-            "nothing is served: [keystone] auth_url is set, and identity is the only part"
-        )
+    if "keys" in settings.parts:
+        await _serve_keys(settings, clock, served, lifecycle)
+    _require_mounts(served)
     credentials = parts.credentials(settings)
     registry = await _registry(name, settings, lifecycle)
-    figures_of_process(registry, served.problems, watchdog)
+    _show_figures(registry, served, node, watchdog)
     certificate = await _certificate(settings, clock, registry, lifecycle)
     own = certificate if parts.is_embedded(settings) else None
     keystone = Keystone(credentials, clock, trust=None if own is None else own.trust)
@@ -182,7 +190,24 @@ async def _start_api(
     context = None if certificate is None else certificate.current
     doors = HttpServer(app, [listeners[LISTENER]], limits, tls=context, on_drain=on_drain)
     await lifecycle.start("doors", doors)
-    return partial(_complaint, served.problems.values())
+    return partial(_complaint, [*served.problems.values(), *served.complaints])
+
+
+def _require_mounts(served: _Served) -> None:
+    """Raises: ConfigError."""
+    if not served.mounts:
+        raise ConfigError(
+            "nothing is served: [keystone] auth_url is set, and identity is the only part"
+        )
+
+
+def _show_figures(
+    registry: CollectorRegistry, served: _Served, node: Node, watchdog: LoopWatchdog
+) -> None:
+    """Of the process, of its bus, and of its parts."""
+    figures_of_process(registry, served.problems, watchdog)
+    for figures in (BusMetrics(node.transport.counters), *served.figures):
+        registry.register(figures)
 
 
 async def _certificate(
@@ -251,30 +276,60 @@ async def _serve_queue(
 ) -> None:
     """The queue; its feed too, and the writes of others, unless another process owns its file."""
     tell_owner = partial(poke, node.transport, QUEUE)
+    neighbours = parts.neighbours(settings, clock, node.name, node.transport, api_names(settings))
+    publishers: list[DurablePublisher[ChangeSet]] = []
+
+    def changed() -> None:
+        # On a server another worker may hold the lease of the feed.
+        own = publishers[0] if publishers else None
+        if own is None or own.generation is None:
+            tell_owner()
+        else:
+            own.poke()
+
     if follows and parts.QUEUE.has_owner(settings):
         writer = RemoteWriter(node.transport)
         await lifecycle.start("queue writer", writer)
         served.on_drain.append(writer.give_up)
-        queue = parts.queue(settings, clock, tell_owner, writer)
+        queue = parts.queue(settings, clock, changed, writer, neighbours, node.holder)
         await lifecycle.start("queue", queue)
     else:
-        # On a server another worker may hold the lease of the feed.
-        queue = parts.queue(
-            settings,
-            clock,
-            on_change=lambda: tell_owner() if publisher.generation is None else publisher.poke(),
-        )
+        queue = parts.queue(settings, clock, changed, None, neighbours, node.holder)
         await lifecycle.start("queue", queue)
-        publisher = await _publish(
-            node, queue.database, QUEUE, QUEUE_TABLES, queue.read_row, clock, lifecycle
+        publishers.append(
+            await _publish(
+                node, queue.database, QUEUE, QUEUE_TABLES, queue.read_row, clock, lifecycle
+            )
         )
         if parts.QUEUE.has_owner(settings) and is_private(node.transport):
             target = Target(topic=QUEUE_WRITES, server=node.name)
             writes = Server(node.transport, target, [Owner(queue.writer)])
             await lifecycle.start("queue writes of others", writes)
+        if deliveries.by_owner(settings, node.transport):
+            await deliveries.start(node, settings, clock, queue, lifecycle)
+    follows = follows and parts.QUEUE.has_owner(settings)
+    await queue_bus.start(node, settings, clock, queue, lifecycle, follows=follows)
+    served.figures.append(queue.app.figures)
+    if not follows:
+        served.figures.append(await deliveries.start_figures(settings, clock, queue, lifecycle))
+    served.on_drain += [queue.app.bell.close, queue.stores.give_up]
+    served.warnings["queue stores"] = queue.stores.warning
     served.mounts.append(queue.mount)
     served.problems["queue"] = lambda: queue.writer.problem
+    served.complaints.append(queue.stores.problem)
     served.warnings["queue rules"] = queue.policy.warning
+
+
+async def _serve_keys(
+    settings: Settings, clock: SystemClock, served: _Served, lifecycle: Lifecycle
+) -> None:
+    """The key server. Each process that has doors serves it from the one database."""
+    keys = parts.keys(settings, clock)
+    await lifecycle.start("keys", keys)
+    served.mounts.append(keys.mount)
+    served.problems["keys"] = lambda: keys.database.problem
+    served.warnings["keys rules"] = keys.policy.warning
+    served.figures.append(keys.figures)
 
 
 def _workers(name: str, settings: Settings) -> int:
@@ -299,15 +354,18 @@ async def _start_worker(
     lifecycle: Lifecycle,
     watchdog: LoopWatchdog,
 ) -> Complain:
-    """What needs no door: identity's feed."""
+    """What needs no door: identity's feed, and what is sent to the queue's subscribers."""
     clock = SystemClock()
     node = await _node(name, settings, clock, lifecycle)
+    problems: list[Complain] = []
     if parts.is_embedded(settings) and "identity" in settings.parts:
         database = parts.IDENTITY.database(settings, clock)
         await lifecycle.start("identity database", database)
         await _publish(node, database, IDENTITY, IDENTITY_TABLES, read_row, clock, lifecycle)
-        return partial(_complaint, [lambda: database.problem])
-    return str
+        problems.append(lambda: database.problem)
+    if "queue" in settings.parts and not deliveries.by_owner(settings, node.transport):
+        await deliveries.start_in_worker(node, settings, clock, lifecycle)
+    return partial(_complaint, problems)
 
 
 ROLES: Mapping[str, Role] = {"api": _start_api, "worker": _start_worker}
@@ -322,7 +380,8 @@ def _is_sound(problem: Complain) -> bool:
 
 
 def _complaint(problems: Iterable[Complain]) -> str:
-    return "; ".join(told for problem in problems if (told := problem()))
+    """What is wrong, each thing once: parts of one database complain alike."""
+    return "; ".join(dict.fromkeys(told for problem in problems if (told := problem())))
 
 
 def _call_all(calls: Sequence[Callable[[], None]]) -> None:
@@ -331,7 +390,7 @@ def _call_all(calls: Sequence[Callable[[], None]]) -> None:
 
 
 async def _node(name: str, settings: Settings, clock: SystemClock, lifecycle: Lifecycle) -> Node:
-    transport = connect(settings.bus_url, clock=clock)
+    transport = connect_bus(settings, clock)
     node = Node(name, transport, place_of(settings.data.path))
     await lifecycle.start("node", node)
     return node
@@ -345,11 +404,18 @@ async def _publish(
     read_row: ReadRow,
     clock: SystemClock,
     lifecycle: Lifecycle,
-) -> DurablePublisher:
+) -> DurablePublisher[ChangeSet]:
     """A part's durable tables on the bus, as long as this process holds their lease."""
     names = [table.name for table in tables]
     feed = DurableFeed(database, source, names, read_row, clock=clock)
-    shell = TablePublisher(node.transport, source, feed, on_poke=lambda: publisher.poke())
+    shell = TablePublisher(
+        node.transport,
+        source,
+        feed,
+        schemas=tables,
+        name=node.name,
+        on_poke=lambda: publisher.poke(),
+    )
     publisher = DurablePublisher(feed, shell, holder=node.holder, clock=clock)
     await lifecycle.start(f"{source} feed", publisher)
     return publisher

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`transom run ROLE`: one role in the foreground, as a service manager would start it.
 
-`registry` is the embedded bus's; start it first, then `api` and any number of `worker`. Beside a
-family that `transom up` runs on the same folder, another `worker` joins its bus. Files have locks:
-a second owner is refused.
+`registry` is the embedded bus's; start it first, then `api` and any number of `worker`. With a zmq
+bus between hosts it is the one at `[bus] serve_registry`. Beside a family that `transom up` runs on
+the same folder, another `worker` joins its bus. Files have locks: a second owner is refused.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from transom.cli.family import (
     check_descriptors,
     check_processes,
     door_url,
-    registry,
     stop_signals,
 )
 from transom.cli.logs import log_to_file
+from transom.cli.registry import registry
 from transom.cli.roles import ROLES, Listeners, start_role
 from transom.cli.settings import PARTS, ApiConfig, BusConfig, Settings
 from transom.errors import BadRequest, ConfigError
@@ -49,7 +49,13 @@ def run(options: Namespace) -> int:
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         if role == REGISTRY:
-            _make_runtime_folder(settings, taken)
+            if registry(settings) is None:
+                raise ConfigError(
+                    "[bus] url names a bus whose registry is not served here; if it is a zmq bus "
+                    "between hosts, set [bus] serve_registry to an address of this one"
+                )
+            if not settings.config.section(BusConfig).url:
+                _make_runtime_folder(settings, taken)
             runner.run(_serve(role, settings, {}))
             return 0
         _check_bus(settings)
@@ -59,8 +65,6 @@ def run(options: Namespace) -> int:
 
 
 def _make_runtime_folder(settings: Settings, taken: ExitStack) -> None:
-    if settings.config.section(BusConfig).url:
-        raise ConfigError("[bus] url names a bus of its own; this registry would serve nobody")
     settings.data.take()
     taken.callback(settings.data.release)
     settings.runtime_folder.make()
@@ -107,8 +111,9 @@ async def _serve(role: str, settings: Settings, listeners: Listeners) -> None:
         loop = asyncio.get_running_loop()
         for number in stop_signals():
             loop.add_signal_handler(number, lifecycle.request_stop)
-        if role == REGISTRY:
-            await lifecycle.start(REGISTRY, registry(settings))
+        ours = registry(settings) if role == REGISTRY else None
+        if ours is not None:
+            await lifecycle.start(REGISTRY, ours)
         else:
             name = f"{role}-{os.getpid()}"
             await start_role(role, name, settings, listeners, lifecycle)

@@ -6,7 +6,7 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -14,6 +14,8 @@ from urllib.parse import quote
 from transom.cli.database_url import database_url, remember
 from transom.errors import ConfigError
 from transom.identity.config import IdentityConfig
+from transom.keys.config import KeysConfig
+from transom.messaging.url import TransportURL
 from transom.node.folder import DataFolder, RuntimeFolder
 from transom.queue.config import QueueConfig
 from transom.runtime.config import Config, load, option
@@ -24,7 +26,7 @@ from transom.runtime.secrets import Secret
 
 FILE_NAME = "transom.toml"
 NO_SECRET = Secret("")
-PARTS = ("identity", "queue")
+PARTS = ("identity", "queue", "keys")
 _ADDRESS = re.compile(r"https?://[^/\s@?#]+(/[^\s?#]*)?")
 
 
@@ -114,6 +116,32 @@ class BusConfig:
     """The bus."""
 
     url: str = option("", "Its address. Empty: brokerless, in the runtime folder of this machine.")
+    key_file: str = option(
+        "",
+        "File of the key of a zmq bus between hosts, the same on each; below the data folder, "
+        "unless it begins with a slash.",
+    )
+    serve_registry: str = option(
+        "",
+        "Address of this host, as 10.0.0.5:8730, at which a registry of a zmq bus between hosts is "
+        "served here. Empty: other hosts serve them.",
+    )
+    security: str = option(
+        "none",
+        "What is done to messages: none, sign (it is sure whose they are), or encrypt (nobody else "
+        "reads them, besides).",
+        choices=("none", "sign", "encrypt"),
+    )
+    security_file: str = option(
+        "",
+        "Key file of the party that the processes of this folder are, as `transom keys add` writes "
+        "it; below the data folder, unless it begins with a slash.",
+    )
+    security_required: bool = option(
+        True,
+        "Whether messages without it are dropped; false while not all processes of the bus have it "
+        "yet.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +183,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "bus": BusConfig,
     "identity": IdentityConfig,
     "queue": QueueConfig,
+    "keys": KeysConfig,
     "log": LogConfig,
     "secrets": SecretsConfig,
 }
@@ -201,6 +230,12 @@ class Settings:
             check_address(url.reveal())
         if bool(api.tls_certificate) != bool(api.tls_key):
             raise ConfigError("[api] tls_certificate and tls_key go together; set both, or neither")
+        bus = config.section(BusConfig)
+        if bus.security != "none" and not bus.security_file:
+            raise ConfigError(
+                f"[bus] security is {bus.security} and security_file is not set; `transom keys add "
+                "NAME --out FILE` makes one"
+            )
         if not api.parts:
             raise ConfigError(f"[api] parts names none; there are {', '.join(PARTS)}")
         return cls(config, folder, chosen, public_url)
@@ -214,6 +249,15 @@ class Settings:
     def parts(self) -> tuple[str, ...]:
         """Those that are served here."""
         return self.only or self.config.section(ApiConfig).parts
+
+    @property
+    def likely_url(self) -> str:
+        """Of this folder's doors as they are, or will be, for files; their next start may have
+        others."""
+        state, api = self.data.read_state(), self.config.section(ApiConfig)
+        if api.public_url or (state and state.url):
+            return (api.public_url or (state.url if state else "")).rstrip("/")
+        return f"{api.scheme}://{api.host}:{api.port}"
 
     @property
     def identity_url(self) -> str:
@@ -260,11 +304,19 @@ class Settings:
     @property
     def bus_url(self) -> str:
         """Embedded: where the family's sockets are, whatever XDG_RUNTIME_DIR says to us."""
-        if url := self.config.section(BusConfig).url:
-            return url
+        bus = self.config.section(BusConfig)
+        if bus.url:
+            return self._with_key(bus)
         state = self.data.read_state()
         folder = state.runtime_folder if state else self.runtime_folder.path
         return f"zmq://{quote(os.fsencode(folder))}"
+
+    def _with_key(self, bus: BusConfig) -> str:
+        url = TransportURL.parse(bus.url)
+        if url.driver != "zmq" or not url.hosts or not bus.key_file or "key_file" in url.query:
+            return bus.url
+        key_file = str(self.data.path / bus.key_file)
+        return str(replace(url, query={**url.query, "key_file": key_file}))
 
     def encode(self) -> bytes:
         """For a role's payload. The role reads file and environment itself: no secret is in it."""

@@ -12,9 +12,12 @@ without asyncio. Importing this loads no driver, no HTTP and no database.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transom.messaging import blocking
+    from transom.messaging.authenticated import sender
     from transom.messaging.client import Client
     from transom.messaging.dispatch import expected_exceptions
     from transom.messaging.drivers.base import Connected, Disconnected, Gap, TransportEvent
+    from transom.messaging.events import EventListener, EventPublisher
     from transom.messaging.notify import Incoming, Listener, Notifier
     from transom.messaging.replica import TableReplica
     from transom.messaging.server import Server
@@ -26,6 +29,8 @@ _PLACES = {
     "Client": "client",
     "Connected": "drivers.base",
     "Disconnected": "drivers.base",
+    "EventListener": "events",
+    "EventPublisher": "events",
     "Gap": "drivers.base",
     "Incoming": "notify",
     "Listener": "notify",
@@ -38,12 +43,15 @@ _PLACES = {
     "TransportEvent": "drivers.base",
     "connect": "transport",
     "expected_exceptions": "dispatch",
+    "sender": "authenticated",
 }
 
 __all__ = [
     "Client",
     "Connected",
     "Disconnected",
+    "EventListener",
+    "EventPublisher",
     "Gap",
     "Incoming",
     "Listener",
@@ -54,17 +62,21 @@ __all__ = [
     "Target",
     "Transport",
     "TransportEvent",
+    "blocking",
     "connect",
     "expected_exceptions",
+    "sender",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "blocking":
+        return import_module(f"{__name__}.blocking")
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(f"{__name__}.{place}"), name)
     globals()[name] = value
     return value

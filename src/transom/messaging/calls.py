@@ -9,6 +9,7 @@ Invariants:
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from transom.errors import (
     InvalidEnvelope,
@@ -16,7 +17,8 @@ from transom.errors import (
     MessagingError,
     MessagingTimeout,
 )
-from transom.messaging.drivers.base import Delivery, Driver, Sent, Subscription
+from transom.messaging.counters import Counters
+from transom.messaging.drivers.base import Address, Delivery, Driver, Sent, Subscription
 from transom.messaging.envelope import Reply, decode_reply
 from transom.messaging.proto.call import Call, Expired, SendAgain
 from transom.runtime.ids import Randomness, new_hex
@@ -24,18 +26,26 @@ from transom.runtime.ids import Randomness, new_hex
 log = logging.getLogger(__name__)
 
 REPLIES_MAX = 1024
+GATHERED_MAX = 10_000
 Send = Callable[[str, Sent], None]
 """(msg_id, told what became of it): sends the request, once more at each time."""
+MayAnswer = Callable[[Delivery, Address], bool]
+"""Whether who sent this reply is whom a call to the address was for."""
 
 
 class CallsInFlight:
     """The conversations that wait, by `msg_id`."""
 
-    def __init__(self, driver: Driver, random: Randomness) -> None:
+    def __init__(
+        self, driver: Driver, random: Randomness, counters: Counters, may_answer: MayAnswer
+    ) -> None:
         self.reply_q = ""
+        self._counters = counters
+        self._may_answer = may_answer
         self._driver = driver
         self._random = random
         self._waiting: dict[str, Conversation] = {}
+        self._gathering: dict[str, tuple[Address, list[Reply]]] = {}
         self._subscription: Subscription | None = None
 
     def __len__(self) -> int:
@@ -56,8 +66,10 @@ class CallsInFlight:
             subscription, self._subscription = self._subscription, None
             await subscription.cancel()
 
-    async def ask(self, send: Send, call: Call[Reply], pauses: Iterator[float] | None) -> Reply:
-        """Sends, again when it is time for it, and waits for the answer.
+    async def ask(
+        self, address: Address, send: Send, call: Call[Reply], pauses: Iterator[float] | None
+    ) -> Reply:
+        """Sends, again when it is time for it, and waits for the answer of who serves `address`.
 
         `pauses`: what to wait where a sending failed before the next one; None: that ends the call.
 
@@ -65,7 +77,7 @@ class CallsInFlight:
         `pauses`, or where no time is left for one, what became of the sending.
         """
         msg_id = new_hex(self._random)
-        conversation = Conversation(msg_id, call, send, pauses)
+        conversation = Conversation(msg_id, address, call, send, pauses)
         self._waiting[msg_id] = conversation
         try:
             conversation.send()
@@ -73,6 +85,19 @@ class CallsInFlight:
         finally:
             del self._waiting[msg_id]
             conversation.close()
+
+    @contextmanager
+    def gather(self, address: Address) -> Iterator[tuple[str, list[Reply]]]:
+        """A new msg_id, and the replies to it as they come of who serves `address`; at most
+        `GATHERED_MAX` of them.
+        """
+        msg_id = new_hex(self._random)
+        replies: list[Reply] = []
+        self._gathering[msg_id] = (address, replies)
+        try:
+            yield msg_id, replies
+        finally:
+            del self._gathering[msg_id]
 
     def _arrived(self, delivery: Delivery) -> None:
         delivery.acknowledge()
@@ -82,23 +107,55 @@ class CallsInFlight:
             log.warning("unreadable reply dropped", extra={"reason": str(error)})
             return
         conversation = self._waiting.get(reply.msg_id)
-        if conversation is None:
-            log.info("late reply dropped", extra={"msg_id": reply.msg_id[:64]})
+        gathering = self._gathering.get(reply.msg_id)
+        if conversation is not None:
+            if self._is_of_who_was_asked(delivery, conversation.address):
+                conversation.hear(reply)
+        elif gathering is not None:
+            address, replies = gathering
+            if not self._is_of_who_was_asked(delivery, address):
+                return
+            if reply.ending and len(replies) < GATHERED_MAX:
+                replies.append(reply)
         else:
-            conversation.hear(reply)
+            self._counters.late_replies += 1
+            log.info("late reply dropped", extra={"msg_id": reply.msg_id[:64]})
+
+    def _is_of_who_was_asked(self, delivery: Delivery, address: Address) -> bool:
+        if self._may_answer(delivery, address):
+            return True
+        about = {"sender": delivery.sender, "topic": address.name}
+        log.warning("reply of somebody who was not asked dropped", extra=about)
+        return False
 
 
 class Conversation:
     """One call that waits for `answer`."""
 
-    __slots__ = ("_again", "_call", "_loop", "_msg_id", "_pauses", "_send", "_timer", "answer")
+    __slots__ = (
+        "_again",
+        "_call",
+        "_loop",
+        "_msg_id",
+        "_pauses",
+        "_send",
+        "_timer",
+        "address",
+        "answer",
+    )
 
     def __init__(
-        self, msg_id: str, call: Call[Reply], send: Send, pauses: Iterator[float] | None
+        self,
+        msg_id: str,
+        address: Address,
+        call: Call[Reply],
+        send: Send,
+        pauses: Iterator[float] | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Reply] = self._loop.create_future()
         self._msg_id = msg_id
+        self.address = address
         self._call = call
         self._send = send
         self._pauses = pauses

@@ -14,7 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transom.errors import InvalidTarget, MessagingError, VersionCapError
+from transom.errors import (
+    InvalidTarget,
+    MessageDeliveryFailure,
+    MessageUndeliverable,
+    MessagingError,
+    MessagingTimeout,
+    VersionCapError,
+)
 from transom.messaging.drivers.base import Address, Kind, Sent
 from transom.messaging.envelope import Reply, Request, encode_request
 from transom.messaging.failure import error_of
@@ -61,7 +68,11 @@ class Client:
         idempotent: bool = False,
         call_monitor_timeout_s: int | None = None,
     ) -> None:
-        """Raises: InvalidTarget if the target names no topic, or a version is none."""
+        """Raises: InvalidTarget if the target names no topic, or a version is none; ValueError for
+        a monitor timeout below 2 s, since servers beat in whole seconds.
+        """
+        if call_monitor_timeout_s is not None and call_monitor_timeout_s < 2:
+            raise ValueError("call_monitor_timeout_s is at least 2")
         if not target.topic:
             raise InvalidTarget("a client needs a target with a topic")
         try:
@@ -72,6 +83,7 @@ class Client:
         self._transport = transport
         self._target = target
         self._address = _address(target)
+        self._counts = transport.counters.sent[target.topic]
         self._options = Options(timeout_s, version_cap, idempotent, call_monitor_timeout_s)
 
     @property
@@ -140,8 +152,32 @@ class Client:
         if self._target.fanout:
             raise InvalidTarget("a call has one answer; send to all servers with cast")
         self._check_version()
+        loop, counts = asyncio.get_running_loop(), self._counts
+        began_s, outcome = loop.time(), "failed"
+        counts.in_flight += 1
+        try:
+            reply = await self._ask(context, method, args, began_s)
+            outcome = "failed" if reply.failure is not None else "answered"
+        except MessagingTimeout:
+            outcome = "timeout"
+            raise
+        except MessageUndeliverable:
+            outcome = "undeliverable"
+            raise
+        except MessageDeliveryFailure:
+            outcome = "not-taken"
+            raise
+        finally:
+            counts.in_flight -= 1
+            counts.ended(outcome, loop.time() - began_s)
+        if reply.failure is not None:
+            raise error_of(reply.failure)
+        return reply.result
+
+    async def _ask(
+        self, context: Mapping[str, Any], method: str, args: dict[str, Any], now_s: float
+    ) -> Reply:
         options, transport = self._options, self._transport
-        now_s = asyncio.get_running_loop().time()
         deadline_s = now_s + options.timeout_s
         resend_s, pauses = None, None
         if options.idempotent:
@@ -160,10 +196,22 @@ class Client:
             resend_s=resend_s,
             resends_max=RESENDS_MAX,
         )
-        reply = await transport.calls.ask(send, call, pauses)
-        if reply.failure is not None:
-            raise error_of(reply.failure)
-        return reply.result
+        return await transport.calls.ask(self._address, send, call, pauses)
+
+    async def survey(self, context: Mapping[str, Any], method: str, /, **args: Any) -> list[Any]:
+        """What those servers of the topic answer that do so within the timeout, which it waits out.
+
+        Failures are left out. Raises: MessageDeliveryFailure.
+        """
+        self._check_version()
+        transport = self._transport
+        deadline_s = asyncio.get_running_loop().time() + self._options.timeout_s
+        everyone = _address(self._target.to(fanout=True))
+        with transport.calls.gather(everyone) as (msg_id, replies):
+            body = self._encoded(context, method, args, msg_id)
+            await transport.send(everyone, body, deadline_s=deadline_s)
+            await asyncio.sleep(deadline_s - asyncio.get_running_loop().time())
+            return [reply.result for reply in replies if reply.failure is None]
 
     async def cast(self, context: Mapping[str, Any], method: str, /, **args: Any) -> None:
         """Sends and returns once the bus has taken it; it is carried out at most once a server.
@@ -173,7 +221,12 @@ class Client:
         self._check_version()
         deadline_s = asyncio.get_running_loop().time() + self._options.timeout_s
         body = self._encoded(context, method, args)
-        await self._transport.send(self._address, body, deadline_s=deadline_s)
+        try:
+            await self._transport.send(self._address, body, deadline_s=deadline_s)
+        except MessagingError:
+            self._counts.cast("not-taken")
+            raise
+        self._counts.cast("taken")
 
     def post(self, context: Mapping[str, Any], method: str, /, **args: Any) -> None:
         """As `cast`, without waiting: what became of it is only logged."""
@@ -183,6 +236,7 @@ class Client:
         self._transport.driver.send(self._address, body, self._posted, deadline_s=deadline_s)
 
     def _posted(self, error: MessagingError | None) -> None:
+        self._counts.cast("taken" if error is None else "not-taken")
         if error is not None:
             log.info("message not taken", extra={"topic": self._target.topic, "reason": str(error)})
 

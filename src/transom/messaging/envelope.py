@@ -13,6 +13,7 @@ unmodified peers refuse it. Past this file there are only the models below.
 Source: oslo.messaging's rabbit driver, its texts as captured on a broker.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,12 +47,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What an endpoint raised, as texts. `kind` is the class, `traceback` its lines."""
+    """What an endpoint raised, as texts. `kind` is the class, `traceback` its lines.
+
+    `args`: what the exception is made of at a peer that makes it anew.
+    """
 
     kind: str
     module: str
     message: str
     traceback: tuple[str, ...] = ()
+    args: tuple[Any, ...] = ()
     kwargs: Json = {}
 
 
@@ -104,12 +109,23 @@ def unseal(body: bytes) -> Json:
     try:
         outer = _decode_outer(body)
         if outer.version is msgspec.UNSET or outer.text is msgspec.UNSET:
-            return _decode_message(body)
+            return _decoded(body)
         if outer.version != VERSION:
             raise InvalidEnvelope(f"envelope version {outer.version[:20]!r} is not spoken here")
-        return _decode_message(outer.text)
+        return _decoded(outer.text)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidEnvelope("the bytes are no message", detail=str(error)) from error
+
+
+def _decoded(text: bytes | str) -> Json:
+    """Peers on Python write NaN and infinities, which are not JSON: those are read the slow way."""
+    try:
+        return _decode_message(text)
+    except msgspec.DecodeError:
+        message = json.loads(text)
+        if type(message) is not dict:
+            raise
+        return message
 
 
 def encode_request(request: Request) -> bytes:
@@ -185,7 +201,7 @@ def encode_failure(failure: Failure) -> str:
             "module": failure.module,
             "message": failure.message,
             "tb": failure.traceback,
-            "args": [failure.message],
+            "args": failure.args,
             "kwargs": failure.kwargs,
         }
     ).decode()
@@ -202,6 +218,7 @@ def decode_failure(text: str) -> Failure:
         module=(_text_or_none(fields, "module") or "").removesuffix("_Remote"),
         message=_text_or_none(fields, "message") or "",
         traceback=_lines(fields.get("tb")),
+        args=tuple(args) if type(args := fields.get("args")) is list else (),
         kwargs=_object(fields, "kwargs"),
     )
 

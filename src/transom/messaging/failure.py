@@ -78,7 +78,11 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, RemoteError):
         # Said once: who passes a remote error on is not its origin.
         return Failure(
-            kind=error.exc_type, module="", message=error.value, traceback=error.traceback
+            kind=error.exc_type,
+            module="",
+            message=error.value,
+            traceback=error.traceback,
+            args=(error.value,),
         )
     if isinstance(error, TransomError):
         kind = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == MODULE)
@@ -88,11 +92,13 @@ def failure_of(error: BaseException) -> Failure:
         elif isinstance(error, MethodNotAllowed):
             kwargs["allowed"] = list(error.allowed)
     lines = traceback.format_exception(error)
+    message = _sendable(_text_of(error))
     return Failure(
         kind=kind,
         module=module,
-        message=_sendable(_text_of(error)),
+        message=message,
         traceback=tuple(_sendable(line) for line in lines[-TRACEBACK_LINES_MAX:]),
+        args=(message,),
         kwargs=kwargs,
     )
 

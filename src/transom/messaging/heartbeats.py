@@ -5,6 +5,7 @@ Invariants:
 1. A transport has at most one task that beats and one server that hears, whatever the number of
    feeds and replicas on it; they end with the last of those.
 2. A feed that cannot say where it stands is left out of the beat, and holds no other up.
+3. On a secured bus a head is heeded only of who may answer for its feed.
 """
 
 import asyncio
@@ -14,13 +15,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from transom.errors import InvalidEnvelope, TransomError
+from transom.messaging.authenticated import sender, serves
 from transom.messaging.client import Client
 from transom.messaging.proto.feed.change import Head
-from transom.messaging.proto.feed.wire import decode_beat, encode_beat
+from transom.messaging.proto.feed.wire import decode_beat, encode_beat, feed_topic
 from transom.messaging.server import Server
 from transom.messaging.target import Target
 from transom.messaging.transport import Transport
-from transom.runtime.ids import new_hex
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ class Heartbeats:
         """`hear` is called on the loop with each head of the source's feed."""
         async with self._joining():
             if self._server is None:
-                target = Target(topic=TOPIC, server=new_hex(self._transport.random))
-                server = Server(self._transport, target, [_Ears(self._heard)])
+                target = Target(topic=TOPIC, fanout=True)
+                server = Server(self._transport, target, [Ears(self._transport, self._heard)])
                 await server.start()
                 self._server = server
             self._ears.append((source, hear))
@@ -141,10 +142,11 @@ class Heartbeats:
         return heads
 
 
-class _Ears:
-    """The endpoint of the beats."""
+class Ears:
+    """The endpoint of the beats: `heard` gets the heads of a process's feeds by source."""
 
-    def __init__(self, heard: Callable[[Mapping[str, Head]], None]) -> None:
+    def __init__(self, transport: Transport, heard: Callable[[Mapping[str, Head]], None]) -> None:
+        self._transport = transport
         self._heard = heard
 
     async def heard(self, context: Mapping[str, Any], feeds: object) -> None:
@@ -153,4 +155,8 @@ class _Ears:
         except InvalidEnvelope as error:
             log.warning("heartbeat of another form dropped", extra={"detail": error.detail})
             return
-        self._heard(heads)
+        own = {name: heads[name] for name in heads if serves(self._transport, feed_topic(name))}
+        if len(own) < len(heads):
+            about = {"sender": sender(), "count": len(heads) - len(own)}
+            log.warning("heads of somebody who does not publish dropped", extra=about)
+        self._heard(own)

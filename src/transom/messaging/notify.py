@@ -6,14 +6,17 @@ Invariants:
    `confirm=True`.
 2. Of the context only keys that are known to hold no secret are sent (`CONTEXT_KEYS`).
 3. A message that a listener has neither acknowledged nor requeued when it stops goes to another.
+4. What a listener has acknowledged is not handed out by it again for `DONE_S`, though the bus
+   brings a copy.
 
 Each pool of listeners gets each notification once; the pool without a name always exists.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partialmethod
 from typing import Any, Self
@@ -23,6 +26,7 @@ import msgspec
 from transom.errors import InvalidEnvelope, InvalidTarget, MessagingError, TransomError
 from transom.messaging.drivers.base import Address, Delivery, Kind, Subscription
 from transom.messaging.envelope import Notification, decode_notification, encode_notification
+from transom.messaging.proto.delivery import DuplicateWindow
 from transom.messaging.target import Target
 from transom.messaging.transport import Transport
 from transom.runtime.ids import new_hex, new_uuid
@@ -30,6 +34,7 @@ from transom.runtime.lifecycle import Entered
 
 log = logging.getLogger(__name__)
 
+DONE_S = 600.0
 PRIORITIES = ("audit", "debug", "info", "warn", "error", "critical", "sample")
 CONTEXT_KEYS = frozenset(
     {
@@ -134,15 +139,26 @@ class Notifier:
                 await self._transport.send(address, body, deadline_s=deadline_s)
             except MessagingError as error:  # one topic's failure keeps no other from its message
                 failure = error
+                self._transport.counters.sent[topic].cast("not-taken")
+            else:
+                self._transport.counters.sent[topic].cast("taken")
         if failure is not None:
             raise failure
 
 
 class Incoming:
-    """A notification at a listener; exactly one of the two verbs ends it."""
+    """A notification at a listener; exactly one of the two verbs ends it.
 
-    def __init__(self, delivery: Delivery, notification: Notification) -> None:
+    `sender`: the authenticated party that sent it; "" where nobody vouches for one.
+    """
+
+    def __init__(
+        self, delivery: Delivery, notification: Notification, ended: Callable[[str, str], None]
+    ) -> None:
         self._delivery = delivery
+        self._unique_id = notification.unique_id
+        self._ended = ended
+        self.sender = delivery.sender
         self.context = notification.context
         self.publisher_id = notification.publisher_id
         self.event_type = notification.event_type
@@ -154,10 +170,12 @@ class Incoming:
     async def acknowledge(self) -> None:
         """Done with."""
         self._delivery.acknowledge()
+        self._ended(self._unique_id, "acknowledged")
 
     async def requeue(self) -> None:
         """Not done; some listener of the pool gets it again, where the bus can."""
         self._delivery.requeue()
+        self._ended(self._unique_id, "requeued")
 
 
 class Listener(Entered):
@@ -189,6 +207,9 @@ class Listener(Entered):
             for priority in priorities
         ]
         self._prefetch = prefetch
+        topics = dict.fromkeys(target.topic or "" for target in targets)
+        self._heard = transport.counters.heard[",".join(topics)]
+        self._done = DuplicateWindow()
         self._subscription: Subscription | None = None
         self._waiting: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
@@ -225,15 +246,54 @@ class Listener(Entered):
     async def __anext__(self) -> Incoming:
         if self._state == "new":
             await self.start()
-        while True:
-            while self._state == "running" and not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
+        while (incoming := self._next()) is None:
             if self._state != "running":
                 raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        return incoming
+
+    async def batches(self, size: int, wait_s: float) -> AsyncIterator[list[Incoming]]:
+        """Lists of 1 to `size` notifications, in the order in which they came.
+
+        A list that is not full ends `wait_s` after its first one came. `size` is at most the
+        prefetch, or a list would wait for what the bus does not send. Raises: ValueError.
+        """
+        if not 1 <= size <= self._prefetch:
+            raise ValueError(f"size is from 1 to the prefetch, which is {self._prefetch}")
+        loop = asyncio.get_running_loop()
+        async for first in self:
+            batch = [first]
+            until_s = loop.time() + wait_s
+            with contextlib.suppress(TimeoutError, StopAsyncIteration):
+                async with asyncio.timeout_at(until_s):
+                    while len(batch) < size:
+                        batch.append(await anext(self))
+            yield batch
+
+    def _next(self) -> Incoming | None:
+        """The next one that can be read and is here, while it runs."""
+        while self._state == "running" and self._waiting:
             delivery = self._waiting.popleft()
             try:
-                return Incoming(delivery, decode_notification(delivery.body))
+                notification = decode_notification(delivery.body)
             except InvalidEnvelope as error:
                 log.warning("unreadable notification dropped", extra={"reason": str(error)})
-                delivery.acknowledge()
+                self._drop(delivery, "unreadable")
+                continue
+            if self._done.holds(notification.unique_id, asyncio.get_running_loop().time()):
+                log.info("copy of a notification dropped", extra={"id": notification.message_id})
+                self._drop(delivery, "duplicate")
+                continue
+            return Incoming(delivery, notification, self._ended)
+        return None
+
+    def _drop(self, delivery: Delivery, why: str) -> None:
+        self._heard.became(why)
+        delivery.acknowledge()
+
+    def _ended(self, unique_id: str, how: str) -> None:
+        self._heard.became(how)
+        if unique_id and how == "acknowledged":
+            now_s = asyncio.get_running_loop().time()
+            self._done.first(unique_id, now_s, now_s + DONE_S)

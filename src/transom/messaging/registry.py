@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who serves what, for a bus without a broker: the table of the registry, the view of a process.
+"""Who serves what, for a bus without a broker: the table of a registry, the views of a process.
 
 Invariants:
 1. Every change of the table has the next number; a view that applied changes 1..n of an epoch
    equals the table at n, and a view that misses one knows it and asks for the whole.
 2. An entry that is not renewed leaves the table `lifetime_s` after its last renewal.
-3. A process's registration of an older revision never replaces a newer one.
+3. A process's registration of an older revision never replaces a newer one, in a table or among
+   the views of several registries.
 
 Pure: time is a number of seconds that the caller counts. The sockets are in `drivers/zmq`.
 """
@@ -31,11 +32,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Change `number` of the table: what `process` serves now, or None where it has left."""
+    """Change `number` of the table: what `process` serves now, or None where it has left.
+
+    `revision`: the process's own; 0 from a registry of an older version, which is the only one.
+    """
 
     number: int
     process: str
     addresses: tuple[Address, ...] | None
+    revision: int = 0
 
 
 class Directory:
@@ -83,6 +88,9 @@ class Directory:
         pools = self._pools.get(address.in_pool(""), {})
         return {pool: tuple(processes) for pool, processes in pools.items()}
 
+    def names(self, process: str) -> bool:
+        return process in self._served
+
     def processes(self) -> tuple[str, ...]:
         return tuple(self._served)
 
@@ -113,7 +121,7 @@ class RegistryTable:
         if held is not None and held.addresses == served:
             return False
         self._directory.put(process, served)
-        self._note(process, served)
+        self._note(process, revision, served)
         return True
 
     def renew(self, process: str, revision: int, now_s: float) -> bool:
@@ -126,10 +134,11 @@ class RegistryTable:
 
     def leave(self, process: str) -> bool:
         """False if it was not there."""
-        if self._entries.pop(process, None) is None:
+        held = self._entries.pop(process, None)
+        if held is None:
             return False
         self._directory.drop(process)
-        self._note(process, None)
+        self._note(process, held.revision, None)
         return True
 
     def expire(self, now_s: float) -> tuple[str, ...]:
@@ -158,54 +167,101 @@ class RegistryTable:
             return None
         return tuple(self._changes)[len(self._changes) - missing :]
 
-    def _note(self, process: str, addresses: tuple[Address, ...] | None) -> None:
+    def _note(self, process: str, revision: int, addresses: tuple[Address, ...] | None) -> None:
         self.number += 1
-        self._changes.append(Change(self.number, process, addresses))
+        self._changes.append(Change(self.number, process, addresses, revision))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a registry says of a process."""
+
+    revision: int
+    addresses: tuple[Address, ...]
 
 
 class RegistryView:
-    """A process's copy of the table; the last known one while the registry is away."""
+    """A process's copy of one registry's table; the last known one while the registry is away."""
 
     def __init__(self) -> None:
-        self._directory = Directory()
+        self._known: dict[str, Known] = {}
         self.epoch = ""
         self.number = 0
 
     def apply(self, epoch: str, changes: Iterable[Change]) -> tuple[str, ...] | None:
-        """Takes changes over; returns who left, or None if some are missing: fetch the whole."""
+        """Takes changes over; returns whom they are of, or None if some are missing: fetch the
+        whole.
+        """
         if epoch != self.epoch:
             return None
-        left: list[str] = []
+        changed: list[str] = []
         for change in changes:
             if change.number <= self.number:
                 continue
             if change.number != self.number + 1:
                 return None
             self.number = change.number
+            changed.append(change.process)
             if change.addresses is not None:
-                self._directory.put(change.process, change.addresses)
-            elif self._directory.drop(change.process):
-                left.append(change.process)
-        return tuple(left)
+                self._known[change.process] = Known(change.revision, change.addresses)
+            else:
+                self._known.pop(change.process, None)
+        return tuple(changed)
 
     def replace(
         self, epoch: str, number: int, entries: Iterable[Entry], *, settled: bool
     ) -> tuple[str, ...]:
-        """Takes the whole over; returns who is gone.
+        """Takes the whole over; returns whom it changes.
 
         A registry that is not `settled` has restarted and does not know everybody yet: whom it
         does not name stays.
         """
-        named = {entry.process: entry.addresses for entry in entries}
-        gone = tuple(name for name in self._directory.processes() if name not in named)
-        if not settled:
-            gone = ()
-        for process in gone:
-            self._directory.drop(process)
-        for process, addresses in named.items():
-            self._directory.put(process, addresses)
+        before = self._known
+        named = {entry.process: Known(entry.revision, entry.addresses) for entry in entries}
+        self._known = named if settled else before | named
         self.epoch, self.number = epoch, number
-        return gone
+        both = dict.fromkeys([*before, *self._known])
+        return tuple(name for name in both if before.get(name) != self._known.get(name))
+
+    def forget(self) -> tuple[str, ...]:
+        """Knows nothing any more, and will fetch the whole; returns whom it knew."""
+        known, self._known = tuple(self._known), {}
+        self.epoch, self.number = "", 0
+        return known
+
+    def of(self, process: str) -> Known | None:
+        return self._known.get(process)
+
+    def processes(self) -> tuple[str, ...]:
+        return tuple(self._known)
+
+
+class MergedView:
+    """What several registries say together.
+
+    A process is there as long as one of them names it; where they differ on what it serves, the
+    later revision holds, since a process counts them itself.
+    """
+
+    def __init__(self, views: Iterable[RegistryView]) -> None:
+        self._views = tuple(views)
+        self._directory = Directory()
+
+    def update(self, processes: Iterable[str]) -> tuple[str, ...]:
+        """A view has changed what it says of these; returns who is gone."""
+        gone: list[str] = []
+        for process in processes:
+            said = [known for view in self._views if (known := view.of(process)) is not None]
+            if said:
+                newest = max(said, key=lambda known: known.revision)
+                if not self.names(process) or newest.addresses != self.serves(process):
+                    self._directory.put(process, newest.addresses)
+            elif self._directory.drop(process):
+                gone.append(process)
+        return tuple(gone)
+
+    def names(self, process: str) -> bool:
+        return self._directory.names(process)
 
     def lookup(self, address: Address) -> tuple[str, ...]:
         return self._directory.lookup(address)

@@ -5,15 +5,20 @@ Invariants:
 1. Buffers are bounded on both sides of the machine: a slow consumer makes what arrives be dropped,
    then asked for again.
 2. Iteration ends when the replica is stopped, and raises what made it fail.
+3. What was sent under schemas that were not compared with ours does not reach the machine.
+4. On a secured bus changes and heads are heeded only of who may answer for the feed.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, assert_never
 
 from transom.errors import InvalidEnvelope, TransomError
+from transom.messaging.agreement import Agreement
+from transom.messaging.authenticated import sender, serves
 from transom.messaging.client import Client
+from transom.messaging.demand import Wish
 from transom.messaging.drivers.base import Gap as LinkGap
 from transom.messaging.heartbeats import HEARTBEAT_S, Heartbeats
 from transom.messaging.inbox import Inbox
@@ -25,7 +30,6 @@ from transom.messaging.proto.feed import (
     Caught,
     ChangeSet,
     Effect,
-    Event,
     Failed,
     Gap,
     Head,
@@ -45,11 +49,12 @@ from transom.messaging.proto.feed.wire import (
     decode_chunk,
     decode_since,
     feed_topic,
+    schema_of,
 )
+from transom.messaging.schema import SchemaRefused, Table, decode_tables
 from transom.messaging.server import Server
 from transom.messaging.target import Target
 from transom.messaging.transport import Events, Transport
-from transom.runtime.ids import new_hex
 from transom.runtime.lifecycle import Entered
 
 log = logging.getLogger(__name__)
@@ -65,7 +70,8 @@ class TableReplica(Entered):
     """Iterate it for change sets and changes of state; that starts it. A lifecycle service.
 
     `tables`: none means all of the source's. The consumer owns the rows and carries out each
-    change set whole; with the first one it has everything.
+    change set whole; with the first one it has everything. `schemas`: how the consumer knows its
+    tables; iteration raises SchemaRefused where one is published in a form that it cannot read.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class TableReplica(Entered):
         source: str,
         tables: Sequence[str] = (),
         *,
+        schemas: Sequence[Table] = (),
         limits: Limits | None = None,
     ) -> None:
         self._transport = transport
@@ -87,12 +94,16 @@ class TableReplica(Entered):
             idempotent=True,
         )
         self._machine = Replica(self._tables, limits)
+        self._agreement = Agreement(source, schemas)
+        self._learning: asyncio.Task[None] | None = None
+        self._wish = Wish(transport, source, self._tables)
         self._inbox = Inbox(INBOX_CHANGES)
         self._outbox: asyncio.Queue[Item | None] = asyncio.Queue(OUTBOX_ITEMS)
         self._server: Server | None = None
         self._running: list[asyncio.Task[None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
+        self._counts = transport.counters.replicated[source]
         self._new = True
         self._ended = False
 
@@ -105,18 +116,28 @@ class TableReplica(Entered):
         """How the rows stand now. Loading until the first change set is there."""
         return self._machine.state(asyncio.get_running_loop().time())
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """(epoch, n) where the rows stand; (-1, -1) before they were loaded."""
+        return self._machine.position()
+
+    @property
+    def age_s(self) -> float | None:
+        """How long ago the rows were last verified; None before they were loaded."""
+        return self._machine.age_s(asyncio.get_running_loop().time())
+
     async def start(self) -> None:
         """Returns when subscribed. A replica is started once."""
         if not self._new:
             return
         self._new = False
-        target = Target(topic=changes_topic(self._source), server=new_hex(self._transport.random))
-        self._server = Server(self._transport, target, [_Ears(self._source, self._inbox.put)])
+        target = Target(topic=changes_topic(self._source), fanout=True)
+        self._server = Server(self._transport, target, [_Ears(self, self._transport)])
         self._transport.adopt(self)
         events = self._transport.events()
         try:
             await self._server.start()
-            await Heartbeats.of(self._transport).listen(self._source, self._hear)
+            await Heartbeats.of(self._transport).listen(self._source, self.hear)
         except BaseException:  # Safety: lets go of what it has, and goes on
             await self.stop()
             raise
@@ -126,6 +147,7 @@ class TableReplica(Entered):
             loop.create_task(self._watch(events), name=f"links of the replica of {self._source}"),
         ]
         self._inbox.put(Subscribed())
+        self._wish.start()
 
     async def stop(self) -> None:
         """Idempotent; iteration ends."""
@@ -136,21 +158,65 @@ class TableReplica(Entered):
                 self._end()
             return
         self._transport.release(self)
-        tasks = [*self._running, *([self._asking] if self._asking else [])]
+        await self._wish.stop()
+        others = [task for task in (self._asking, self._learning) if task is not None]
+        tasks = [*self._running, *others]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_S)
         self._end()
-        await Heartbeats.of(self._transport).unlisten(self._source, self._hear)
+        await Heartbeats.of(self._transport).unlisten(self._source, self.hear)
         await server.stop()
 
-    def _hear(self, head: Head) -> None:
-        self._inbox.put(Heard(head))
+    def hear(self, head: Head) -> None:
+        """A heartbeat."""
+        if self._readable(head.schema):
+            self._inbox.put(Heard(head))
+
+    def receive(self, changes: object) -> None:
+        """Change sets from the wire."""
+        if not self._readable(schema_of(changes)):
+            return
+        try:
+            self._inbox.put(decode_changes(changes))
+        except InvalidEnvelope as error:
+            log.warning(
+                "change set of another form dropped",
+                extra={"source": self._source, "detail": error.detail},
+            )
+
+    def wish_again(self) -> None:
+        """A publisher has begun, and does not know yet who wants what."""
+        self._wish.again()
+
+    def _readable(self, schema: str) -> bool:
+        holds = self._agreement.holds(schema)
+        if holds is None and self._learning is None and not self._ended:
+            name = f"schemas of {self._source}"
+            self._learning = asyncio.get_running_loop().create_task(self._learn(), name=name)
+        return bool(holds)
+
+    async def _learn(self) -> None:
+        try:
+            answer = await self._client.call({}, "schemas")
+            self._agreement.learn(decode_tables(answer["tables"]))
+            self._inbox.put(Gap())
+        except SchemaRefused as error:
+            log.error("table cannot be read", extra={"source": self._source, "detail": error.text})
+            self._failure = error
+            self._end()
+        except TransomError as error:
+            self._log("schemas were not told", error)
+        except Exception:  # Safety: the next heartbeat makes it ask again
+            log.exception("schemas not understood", extra={"source": self._source})
+        finally:
+            self._learning = None
 
     async def _watch(self, events: Events) -> None:
         async for event in events:
             if isinstance(event, LinkGap):
+                self._counts.gaps += 1
                 self._inbox.put(Gap())
 
     async def _run(self) -> None:
@@ -175,9 +241,12 @@ class TableReplica(Entered):
                     "replica changed state",
                     extra={"source": self._source, "state": type(state).__name__.lower()},
                 )
+                if isinstance(state, Stale):
+                    self._counts.stale += 1
                 if not isinstance(state, Loading):
                     await self._outbox.put(state)
             case AskSince() | AskSnapshot():
+                self._counts.asked("since" if isinstance(effect, AskSince) else "snapshot")
                 if self._asking is not None:
                     self._asking.cancel()
                 self._asking = asyncio.get_running_loop().create_task(
@@ -188,15 +257,17 @@ class TableReplica(Entered):
 
     async def _ask(self, ask: AskSince | AskSnapshot) -> None:
         try:
-            self._inbox.put(await self._answer(ask))
+            answer = await self._answer(ask)
+            readable = self._readable(answer.head.schema)
+            self._inbox.put(answer if readable else Failed(ask.request))
         except TransomError as error:
-            log.info(
-                "replica was not answered",
-                extra={"source": self._source, "detail": error.detail or error.text},
-            )
+            self._log("replica was not answered", error)
             self._inbox.put(Failed(ask.request))
 
-    async def _answer(self, ask: AskSince | AskSnapshot) -> Event:
+    def _log(self, what: str, error: TransomError) -> None:
+        log.info(what, extra={"source": self._source, "detail": error.detail or error.text})
+
+    async def _answer(self, ask: AskSince | AskSnapshot) -> Caught | Paged:
         if isinstance(ask, AskSince):
             answer = await self._client.call({}, "since", epoch=ask.epoch, n=ask.n, limit=ask.limit)
             return Caught(ask.request, *decode_since(answer))
@@ -227,15 +298,16 @@ class TableReplica(Entered):
 class _Ears:
     """The endpoint of the fan-out."""
 
-    def __init__(self, source: str, put: Callable[[Event], None]) -> None:
-        self._source = source
-        self._put = put
+    def __init__(self, replica: TableReplica, transport: Transport) -> None:
+        self._replica = replica
+        self._transport = transport
 
     async def changed(self, context: Mapping[str, Any], changes: object) -> None:
-        try:
-            self._put(decode_changes(changes))
-        except InvalidEnvelope as error:
-            log.warning(
-                "change set of another form dropped",
-                extra={"source": self._source, "detail": error.detail},
-            )
+        if serves(self._transport, feed_topic(self._replica.source)):
+            self._replica.receive(changes)
+        else:
+            about = {"source": self._replica.source, "sender": sender()}
+            log.warning("change set of somebody who does not publish dropped", extra=about)
+
+    async def renew(self, context: Mapping[str, Any]) -> None:
+        self._replica.wish_again()

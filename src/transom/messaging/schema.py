@@ -2,19 +2,23 @@
 """What a live table is: its columns, its key, whose its rows are and who may see them.
 
 Invariants:
-1. Schemas change by addition: a reader skips columns that it does not know, and takes a missing
-   one, unless it is of the key, as null.
+1. Schemas change by addition, and `version` rises with each change: a reader skips columns that it
+   does not know, and takes a missing one, unless it is of the key, as null.
 2. A row is seen by admins; and by a project only if the audience is PUBLIC, or is PROJECT and the
    row's owner column names that project.
 3. The key of a row is the texts of its key columns; none is empty.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
-from transom.errors import InternalError
+import msgspec
+
+from transom.errors import InternalError, InvalidEnvelope, MessagingError
 from transom.messaging.proto.feed import Key, Row
 
 
@@ -49,6 +53,10 @@ _HOLDS: dict[ColumnKind, tuple[type, ...]] = {
 
 class RowRefused(InternalError):
     """A part handed out a row that its own contract refuses."""
+
+
+class SchemaRefused(MessagingError):
+    """A table is published in a form that its reader cannot read; the text says what differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +129,86 @@ def _fits(kind: ColumnKind, value: Any) -> bool:
     if isinstance(value, bool):
         return kind in (ColumnKind.BOOLEAN, ColumnKind.JSON)
     return isinstance(value, _HOLDS[kind])
+
+
+def check_readable(read: Table, published: Table) -> None:
+    """Whether who knows the table as `read` can read it as it is `published`.
+
+    What a newer version adds is skipped, what an older one lacks is null; nothing else may differ.
+
+    Raises: SchemaRefused.
+    """
+    theirs = {column.name: column.kind for column in published.columns}
+    ours = {column.name: column.kind for column in read.columns}
+    wrong = [
+        f"column {name} is {theirs[name]} there and {kind} here"
+        for name, kind in ours.items()
+        if theirs.get(name, kind) is not kind
+    ]
+    if published.key != read.key:
+        wrong.append(f"the key is {', '.join(published.key)} there and {', '.join(read.key)} here")
+    if published.version >= read.version:
+        wrong += [f"column {name} is gone" for name in ours if name not in theirs]
+    if published.version <= read.version:
+        wrong += [f"column {name} is unknown here" for name in theirs if name not in ours]
+    if wrong:
+        raise SchemaRefused(
+            f"{read.name} is published in version {published.version}, "
+            f"which version {read.version} cannot read: {'; '.join(sorted(wrong))}"
+        )
+
+
+def fingerprint(tables: Iterable[Table]) -> str:
+    """16 hexadecimal digits that tell one form of the tables from another."""
+    forms = sorted(
+        (table.name, table.version, table.key, sorted((c.name, c.kind) for c in table.columns))
+        for table in tables
+    )
+    return blake2b(msgspec.json.encode(forms), digest_size=8).hexdigest()
+
+
+def encode_tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(table) for table in tables]
+
+
+def decode_tables(value: object) -> tuple[Table, ...]:
+    """A kind of column that is not known here is read as JSON, an audience as admins only.
+
+    Raises: InvalidEnvelope.
+    """
+    try:
+        return tuple(_table(found) for found in msgspec.convert(value, list[_Table]))
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InvalidEnvelope("a table's schema has another form", detail=str(error)) from error
+
+
+class _Column(msgspec.Struct):
+    name: str
+    kind: str
+    meaning: str = ""
+
+
+class _Table(msgspec.Struct):
+    name: str
+    columns: list[_Column]
+    key: tuple[str, ...]
+    version: int
+    owner: str | None = None
+    audience: str = Audience.ADMIN.value
+
+
+def _table(found: _Table) -> Table:
+    columns = tuple(
+        Column(
+            column.name,
+            ColumnKind(column.kind) if column.kind in _KINDS else ColumnKind.JSON,
+            column.meaning,
+        )
+        for column in found.columns
+    )
+    audience = Audience(found.audience) if found.audience in _AUDIENCES else Audience.ADMIN
+    return Table(found.name, columns, found.key, found.owner, audience, found.version)
+
+
+_KINDS: Sequence[str] = tuple(ColumnKind)
+_AUDIENCES: Sequence[str] = tuple(Audience)

@@ -6,7 +6,8 @@ Invariants:
    out once here, and none after its deadline.
 2. `stop` takes no new request, carries out what was acknowledged, sends the answers, then returns;
    what was not acknowledged goes back to the bus.
-3. At most `concurrency` requests are carried out at a time, and answers that are on their way never
+3. A reply goes to who asked: a request that names another's reply address is refused.
+4. At most `concurrency` requests are carried out at a time, and answers that are on their way never
    hold a place.
 """
 
@@ -15,6 +16,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +30,8 @@ from transom.errors import (
     Unavailable,
     UnsupportedVersion,
 )
+from transom.messaging.answering import Answer
+from transom.messaging.authenticated import DELIVERY
 from transom.messaging.dispatch import Dispatcher, Method
 from transom.messaging.drivers.base import Address, Delivery, Kind, Subscription
 from transom.messaging.envelope import Reply, Request, decode_request, encode_reply
@@ -63,15 +67,17 @@ class Server(Entered):
     ) -> None:
         """`executor`: where methods that are not `async def` run. `drain_s`: the longest `stop`.
 
+        A target with `fanout` and no server hears only what is cast to all servers of the topic.
+
         Raises: InvalidTarget, TypeError, ValueError.
         """
-        if not target.topic or not target.server:
-            raise InvalidTarget("a server needs a target with a topic and a server")
+        if not target.topic or not (target.server or target.fanout):
+            raise InvalidTarget("a server needs a target with a topic, and a server or fanout")
         if concurrency < 1:
             raise ValueError("concurrency is at least 1")
         self._transport = transport
         self._target = target
-        self._dispatcher = Dispatcher(endpoints, server=target.server)
+        self._dispatcher = Dispatcher(endpoints, server=target.server or "")
         self._concurrency = concurrency
         self._executor = executor
         self._drain_s = drain_s
@@ -83,14 +89,26 @@ class Server(Entered):
         self._answering = 0
         self._answered = asyncio.Event()
         self._window = DuplicateWindow()
+        self._counts = transport.counters.served[target.topic]
+
+    @property
+    def topic(self) -> str:
+        return self._target.topic or ""
+
+    def endpoints(self) -> list[dict[str, Any]]:
+        """What is served: namespace, version, methods."""
+        return self._dispatcher.endpoints()
 
     def addresses(self) -> list[Address]:
         """Where it is served."""
         topic, exchange = self._target.topic or "", self._target.exchange or ""
+        everyone = Address(Kind.FANOUT, topic)
+        if not self._target.server:
+            return [everyone]
         return [
             Address(Kind.TOPIC, topic, exchange=exchange),
-            Address(Kind.SERVER, topic, self._target.server or "", exchange),
-            Address(Kind.FANOUT, topic),
+            Address(Kind.SERVER, topic, self._target.server, exchange),
+            everyone,
         ]
 
     async def start(self) -> None:
@@ -160,9 +178,11 @@ class Server(Entered):
 
     def _begin(self, delivery: Delivery) -> None:
         delivery.acknowledge()
-        request = self._accepted(delivery)
-        if request is not None:
-            task = self._loop.create_task(self._carry_out(request))
+        accepted = self._accepted(delivery)
+        if accepted is not None:
+            token = DELIVERY.set(delivery)  # the task takes a copy of it along
+            task = self._loop.create_task(self._carry_out(*accepted))
+            DELIVERY.reset(token)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
@@ -172,37 +192,61 @@ class Server(Entered):
             log.error("request failed outside its endpoint", exc_info=task.exception())
         self._admit()
 
-    def _accepted(self, delivery: Delivery) -> Request | None:
-        """The request, if it is one to be carried out."""
+    def _accepted(self, delivery: Delivery) -> tuple[Request, Answer | None] | None:
+        """The request, if it is one to be carried out, and how a call is answered."""
         try:
             request = decode_request(delivery.body)
         except InvalidEnvelope as error:
             log.warning("unreadable request dropped", extra={"reason": str(error)})
+            self._counts.became("unreadable")
             return None
         now_s, until_s = self._loop.time(), delivery.deadline_s
         if now_s >= until_s:
             log.info("request past its deadline dropped", extra={"method": request.method[:80]})
+            self._counts.became("late")
             return None
-        if request.unique_id and not self._window.first(request.unique_id, now_s, until_s):
+        answer = None
+        if request.msg_id is not None and request.reply_q is not None:
+            answer = self._transport.answering(delivery, request.reply_q)
+            if answer is None:
+                about = {"method": request.method[:80], "sender": delivery.sender}
+                log.warning("request with another's reply address refused", extra=about)
+                self._counts.became("misdirected")
+                return None
+        # Names of parties have no spaces: nobody uses up another's ids.
+        whose_id = f"{delivery.sender} {request.unique_id}"
+        if request.unique_id and not self._window.first(whose_id, now_s, until_s):
             log.info("duplicate request dropped", extra={"method": request.method[:80]})
+            self._counts.became("duplicate")
             return None
-        return request
+        return request, answer
 
-    async def _carry_out(self, request: Request) -> None:
-        if request.msg_id is None or request.reply_q is None:
+    async def _carry_out(self, request: Request, answer: Answer | None) -> None:
+        if request.msg_id is None or answer is None:
             await self._outcome(request, "")
         elif request.monitor_s is None or request.monitor_s < 2:
-            self._answer(request.reply_q, await self._outcome(request, request.msg_id))
+            self._answer(answer, await self._outcome(request, request.msg_id))
         else:
-            beats = self._beat(request.reply_q, request.msg_id, request.monitor_s / 2)
+            beats = self._beat(answer, request.msg_id, request.monitor_s / 2)
             beating = self._loop.create_task(beats)
             try:
                 reply = await self._outcome(request, request.msg_id)
             finally:
                 beating.cancel()
-            self._answer(request.reply_q, reply)
+            self._answer(answer, reply)
 
     async def _outcome(self, request: Request, msg_id: str) -> Reply:
+        counts, began_s, outcome = self._counts, self._loop.time(), "failed"
+        counts.in_flight += 1
+        try:
+            reply = await self._reply_to(request, msg_id)
+            outcome = "answered" if reply.failure is None else "failed"
+            return reply
+        finally:
+            counts.in_flight -= 1
+            counts.ended(outcome, self._loop.time() - began_s)
+
+    async def _reply_to(self, request: Request, msg_id: str) -> Reply:
         method: Method | None = None
         unique_id = new_hex(self._transport.random)
         try:
@@ -230,20 +274,20 @@ class Server(Entered):
             return await method.function(request.context, **request.args)
         call = partial(method.function, request.context, **request.args)
         if self._threads is not None:
-            result = await self._loop.run_in_executor(self._threads, call)
+            result = await self._loop.run_in_executor(self._threads, copy_context().run, call)
         else:
             result = call()
         return await result if isinstance(result, Awaitable) else result
 
-    async def _beat(self, reply_q: str, msg_id: str, every_s: float) -> None:
+    async def _beat(self, answer: Answer, msg_id: str, every_s: float) -> None:
         """Tells the caller that its call is being carried out."""
         while True:
             await asyncio.sleep(every_s)
             unique_id = new_hex(self._transport.random)
             beat = Reply(msg_id=msg_id, ending=False, unique_id=unique_id)
-            self._answer(reply_q, beat, wait_s=every_s)
+            self._answer(answer, beat, wait_s=every_s)
 
-    def _answer(self, reply_q: str, reply: Reply, *, wait_s: float = REPLY_S) -> None:
+    def _answer(self, answer: Answer, reply: Reply, *, wait_s: float = REPLY_S) -> None:
         try:
             body = encode_reply(reply)
         except InvalidEnvelope as error:
@@ -253,13 +297,7 @@ class Server(Entered):
                 Reply(msg_id=reply.msg_id, failure=failure, unique_id=reply.unique_id)
             )
         self._answering += 1
-        self._transport.driver.send(
-            Address(Kind.REPLY, reply_q),
-            body,
-            self._sent,
-            deadline_s=self._loop.time() + wait_s,
-            mandatory=True,
-        )
+        answer(body, self._sent, self._loop.time() + wait_s)
 
     def _sent(self, error: MessagingError | None) -> None:
         self._answering -= 1

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A client needs `topic`; a server `topic` and `server`; an endpoint `namespace`, `version`.
+    """A client needs `topic`; a server `topic` and `server`, or `fanout` where it only hears what
+    is cast to all; an endpoint `namespace`, `version`.
 
     `version` is "major.minor" or "major.minor.revision". `fanout` means every server of the topic.
     """

@@ -16,10 +16,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from transom.errors import MessageDeliveryFailure, MessagingError
-from transom.messaging.calls import CallsInFlight
+from transom.messaging.answering import Answering, answering_anybody
+from transom.messaging.calls import CallsInFlight, MayAnswer
+from transom.messaging.counters import Counters
 from transom.messaging.drivers.base import (
     Address,
+    Connected,
     Delivery,
+    Disconnected,
     Driver,
     Gap,
     Subscription,
@@ -30,6 +34,7 @@ from transom.runtime.ids import Randomness
 from transom.runtime.lifecycle import Entered
 
 if TYPE_CHECKING:
+    from transom.messaging.secured import Security
     from transom.messaging.url import TransportURL
     from transom.runtime.lifecycle import Service
 
@@ -44,10 +49,13 @@ def connect(
     *,
     clock: Clock | None = None,
     random: Randomness = os.urandom,
+    security: "Security | None" = None,
 ) -> "Transport":
     """A transport for the bus at `url`; it connects when entered (`async with`) or started.
 
-    Raises: InvalidTransportURL.
+    With `security` messages are signed or encrypted, and checked (`transom.messaging.secured`).
+
+    Raises: InvalidTransportURL, ConfigError.
     """
     from transom.messaging.drivers import driver_class
     from transom.messaging.url import TransportURL
@@ -55,7 +63,26 @@ def connect(
     parsed = TransportURL.parse(url) if isinstance(url, str) else url
     clock = clock or SystemClock()
     driver = driver_class(parsed.driver)(parsed, clock=clock, random=random)
+    if security is not None and security.mode != "none":
+        from transom.messaging.secured import SecuredDriver
+
+        stage = SecuredDriver(driver, security, clock=clock, random=random)
+        transport = Transport(
+            parsed,
+            stage,
+            clock=clock,
+            random=random,
+            may_answer=stage.may_answer,
+            answering=stage.answering,
+        )
+        transport.counters.refused = stage.refused
+        return transport
     return Transport(parsed, driver, clock=clock, random=random)
+
+
+def anybody(delivery: Delivery, address: Address) -> bool:
+    """Without security who knows a call's id may answer it."""
+    return True
 
 
 class Events:
@@ -93,13 +120,23 @@ class Transport(Entered):
     """An async context manager. Not shared between event loops."""
 
     def __init__(
-        self, url: "TransportURL", driver: Driver, *, clock: Clock, random: Randomness
+        self,
+        url: "TransportURL",
+        driver: Driver,
+        *,
+        clock: Clock,
+        random: Randomness,
+        may_answer: MayAnswer = anybody,
+        answering: Answering | None = None,
     ) -> None:
         self.url = url
         self.driver = driver
         self.clock = clock
         self.random = random
-        self.calls = CallsInFlight(driver, random)
+        self.counters = Counters()
+        self.may_answer = may_answer
+        self.answering = answering or answering_anybody(driver)
+        self.calls = CallsInFlight(driver, random, self.counters, may_answer)
         self._streams: weakref.WeakSet[Events] = weakref.WeakSet()
         self._users: list[Service] = []
         self._running = False
@@ -183,8 +220,22 @@ class Transport(Entered):
         self._streams.add(stream)
         return stream
 
+    @property
+    def users(self) -> "tuple[Service, ...]":
+        """What runs on it."""
+        return tuple(self._users)
+
     def _report(self, event: TransportEvent) -> None:
-        log.debug("transport event", extra={"event": repr(event)})
+        match event:
+            case Connected(peer):
+                self.counters.links["connected"] += 1
+                log.info("bus link connected", extra={"peer": peer})
+            case Disconnected(peer, reason):
+                self.counters.links["disconnected"] += 1
+                log.info("bus link lost", extra={"peer": peer, "reason": reason})
+            case Gap(peer):
+                self.counters.links["gap"] += 1
+                log.warning("bus messages may be lost", extra={"peer": peer})
         for stream in list(self._streams):
             stream.put(event)
 

@@ -12,6 +12,8 @@ Invariants:
 3. A restart goes on at (epoch, n); only `new_epoch`, after a restore, begins another.
 4. Rows that changed together are in one change set, as long as what waits fits into one
    (`pointers_max`, `SET_BYTES`); what goes over comes with the next one at once.
+5. No row stops the feed: a key that is too large is refused where the row is written, and a row
+   that is too large is published cut, with a mark (see `proto.feed.oversize`).
 """
 
 import logging
@@ -30,10 +32,9 @@ from transom.messaging.proto.feed import (
     Head,
     Key,
     Row,
-    encoded_row,
     hash_bytes,
 )
-from transom.messaging.proto.feed.publisher import ROW_BYTES, RowTooLarge
+from transom.messaging.proto.feed.oversize import carried, check_key
 from transom.node.lease import fence
 from transom.runtime.clock import Clock
 from transom.runtime.db.transaction import Database, Transaction
@@ -79,6 +80,7 @@ on conflict (source, table_name, key) do update
 set hash = excluded.hash, content = excluded.content
 """
 _UNPUBLISH = "delete from feed_row where source = ? and table_name = ? and key = ?"
+_COUNTS = "select table_name, count(*) from feed_row where source = ? group by table_name"
 _PAGE = """
 select key, content from feed_row
 where source = ? and table_name = ? and key > ? order by key limit ?
@@ -91,7 +93,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def point(transaction: Transaction, source: str, table: str, key: Key) -> None:
-    """Says, in the transaction that changes the row, that it changed (was made, is no more)."""
+    """Says, in the transaction that changes the row, that it changed (was made, is no more).
+
+    Raises: KeyTooLarge.
+    """
+    check_key(table, key)
     await transaction.execute(_POINT, (source, table, encoded_key(key)))
 
 
@@ -137,7 +143,7 @@ class DurableFeed:
     async def publish_once(self, generation: int) -> ChangeSet | None:
         """One step of the feed; None if what was pointed to is as it was published.
 
-        Raises: LeaseLost; RowTooLarge; what `read_row` raises. Nothing changed then.
+        Raises: LeaseLost; what `read_row` raises. Nothing changed then.
         """
         now_ms = self._clock.now_ms()
         return await self.database.write(
@@ -154,6 +160,15 @@ class DurableFeed:
 
     async def head(self) -> Head:
         return await self.database.read(self._head)
+
+    async def counts(self) -> dict[str, int]:
+        """How many rows each table has, as published."""
+
+        async def verb(transaction: Transaction) -> dict[str, int]:
+            found = await transaction.fetch(_COUNTS, (self.source,))
+            return dict.fromkeys(self.tables, 0) | {name: int(count) for name, count in found}
+
+        return await self.database.read(verb)
 
     async def since(self, epoch: int, n: int, limit: int) -> list[ChangeSet] | None:
         """The next change sets after (epoch, n), at most `limit` and some `PAGE_BYTES`.
@@ -297,9 +312,9 @@ class _Step:
             hashed = 0
             await transaction.execute(_UNPUBLISH, place)
         else:
-            content = encoded_row(table, parts, row)
-            if len(content) > ROW_BYTES:
-                raise RowTooLarge(detail=f"{table} {parts}: {len(content)} bytes")
+            whole, (row, content) = row, carried(table, parts, row)
+            if row is not whole:
+                log.error("row published cut", extra={"feed": self._source, "of": table})
             hashed = hash_bytes(content)
             if hashed == before:
                 return

@@ -69,7 +69,7 @@ class Lease:
 
     async def acquire(self, transaction: Transaction, now_ms: int) -> int | None:
         """The new generation, or None: somebody holds it."""
-        now_ms = await _shared_ms(transaction, now_ms)
+        now_ms = await shared_ms(transaction, now_ms)
         until_ms = now_ms + self.ttl_ms
         parameters = (self.name, self.holder, until_ms, now_ms, until_ms + STEP_MS)
         if await transaction.execute(_GAIN, parameters) == 0:
@@ -79,7 +79,7 @@ class Lease:
 
     async def renew(self, transaction: Transaction, generation: int, now_ms: int) -> bool:
         """False: it ended, or another has it."""
-        now_ms = await _shared_ms(transaction, now_ms)
+        now_ms = await shared_ms(transaction, now_ms)
         parameters = (now_ms + self.ttl_ms, self.name, self.holder, generation, now_ms)
         return await transaction.execute(_RENEW, parameters) == 1
 
@@ -186,7 +186,8 @@ class Leased:
         while True:
             pause_s = min(self._pause_s(), max(0.0, stop_s - self._clock.monotonic_s()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._lost.wait()
             now_s = self._clock.monotonic_s()
             if self._lost.is_set() or now_s >= stop_s:
                 return
@@ -228,7 +229,7 @@ class Leased:
         log.warning(what, extra={"lease": self._lease.name, "detail": detail})
 
 
-async def _shared_ms(transaction: Transaction, now_ms: int) -> int:
+async def shared_ms(transaction: Transaction, now_ms: int) -> int:
     """The clock that all holders share. Invariant: not later than when what follows is done."""
     row = await transaction.fetch_one(_NOW, (now_ms,))
     return now_ms if row is None else int(row[0])

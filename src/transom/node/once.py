@@ -55,26 +55,38 @@ class Key(msgspec.Struct, frozen=True, array_like=True):
     kept_ms: int
 
     @classmethod
-    def of(cls, repeat: Repeat, context: Context) -> "Key":
-        return cls(_owner(context), context.user_id, repeat.key, repeat.request, repeat.kept_ms)
+    def of(cls, repeat: Repeat, context: Context, most_ms: int | None = None) -> "Key":
+        """`most_ms`: the answer is worth keeping no longer."""
+        kept_ms = repeat.kept_ms if most_ms is None else min(repeat.kept_ms, most_ms)
+        return cls(_owner(context), context.user_id, repeat.key, repeat.request, kept_ms)
 
 
 async def once(
-    tx: Transaction, now_ms: int, key: Key, verb: Callable[[], Awaitable[Any]]
+    tx: Transaction,
+    now_ms: int,
+    key: Key,
+    verb: Callable[[], Awaitable[Any]],
+    *,
+    kept: Callable[[Any], bool] = lambda answer: True,
 ) -> tuple[bytes, bool]:
     """What the verb gives, for `decoded`, and whether that is from before.
+
+    `kept`: whether an answer is worth keeping; one of a verb that did nothing may not be.
 
     Raises: Conflict if the key came with another request, and what the verb raises.
     """
     whose = (key.owner, key.user_id, key.name)
-    kept = await tx.fetch_one(KEPT, (*whose, now_ms))
-    if kept is not None:
-        if bytes(kept[0]) != key.request:
+    found = await tx.fetch_one(KEPT, (*whose, now_ms))
+    if found is not None:
+        if bytes(found[0]) != key.request:
             raise Conflict(
                 "This Idempotency-Key was used for another request; use a new one for this."
             )
-        return bytes(kept[1]), True
-    answer = msgspec.msgpack.encode(await verb())
+        return bytes(found[1]), True
+    given = await verb()
+    answer = msgspec.msgpack.encode(given)
+    if not kept(given):
+        return answer, False
     row = (*whose, key.request, answer, now_ms + key.kept_ms, now_ms)
     if not await tx.execute(KEEP, row):
         raise Conflict("A request with this Idempotency-Key is under way; ask again.")

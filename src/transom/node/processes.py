@@ -6,6 +6,8 @@ Invariants:
 2. A process is signalled through a pidfd only, never through a number that may be reused.
 3. An end is seen on the role's own pidfd, whatever became of the fork server.
 4. No task is made: all work happens in callbacks of the loop, which `close` takes back.
+5. A process is heard from its birth on: none is ready, or is ended for nonsense, without a pid.
+   It may speak before the fork server, which makes it known, gets to run; that waits in its line.
 """
 
 import asyncio
@@ -72,7 +74,6 @@ class RoleProcess:
         self._abandon = abandon
         self._loop = asyncio.get_running_loop()
         line.setblocking(False)
-        self._loop.add_reader(line, self._read)
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Safety: a line that is broken or full belongs to a process whose end or silence shows."""
@@ -89,13 +90,17 @@ class RoleProcess:
 
     def born(self, pid: int, pidfd: int) -> None:
         self.pid, self._pidfd = pid, pidfd
+        self._loop.add_reader(self._line, self._read)
         self._loop.add_reader(pidfd, self._ended)
 
     def unborn(self, why: str) -> None:
-        """The fork server was lost before it forked."""
+        """The fork server was lost before it forked, or before it told: that one, unheard, drains
+        by itself at the end of its line.
+        """
         problem = f"could not be made: the fork server ended{why and ': '}{why}"
         self._watcher.said({"problem": problem, "hopeless": False})
-        self._finish()
+        self.close()
+        self._watcher.ended(None)
 
     def reaped(self, code: int) -> None:
         self._code = code
@@ -248,6 +253,8 @@ class ForkServerProcess:
             packet, descriptors, _, _ = socket.recv_fds(self._control, PACKET_BYTES_MOST, 1)
         except BlockingIOError:
             return
+        except ConnectionResetError:  # told once, first, by a server that ended with orders unread
+            return  # its last words are read next, and then its end
         except OSError:
             packet, descriptors = b"", []
         if not packet:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one who publishes a durable feed: holds its lease, works off its pointers, sends.
 
+It does the same for a part's events (`node.events`), whose steps are numbers that were given.
+
 Invariants:
-1. Change sets are sent after their commit, in their order. One that is not sent (we died, the bus
-   is away) is found missing by the replicas, which ask for it.
+1. Steps are sent after their commit, in their order. One that is not sent (we died, the bus is
+   away) is found missing by those who follow, who ask for it.
 2. Pointers that nobody spoke of are found within a second or so.
 3. Only who holds the lease serves the feed and beats, so that a replica is live only as long as
    somebody publishes; a bus that is away stops no publishing.
@@ -14,38 +16,61 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from transom.errors import TransomError
-from transom.messaging.proto.feed import ChangeSet
-from transom.node.feed import DurableFeed
 from transom.node.lease import Lease, Leased, LeaseLost
 from transom.runtime.clock import Clock
+from transom.runtime.db.transaction import Database
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0
 SEND_S = 5.0
 
 
-class Shell(Protocol):
-    """What puts the feed on the bus: see `messaging.TablePublisher`."""
+Step = TypeVar("Step")
+Given = TypeVar("Given", covariant=True)
+Sent = TypeVar("Sent", contravariant=True)
+
+
+class Published(Protocol[Given]):
+    """What is published step by step: see `DurableFeed`."""
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def lease_name(self) -> str: ...
+
+    async def waiting(self) -> bool:
+        """Whether there may be a step to take."""
+
+    async def publish_once(self, generation: int) -> Given | None:
+        """One step, fenced; None if nothing is to be sent."""
+
+
+class Shell(Protocol[Sent]):
+    """What puts it on the bus: see `messaging.TablePublisher`."""
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
         """Idempotent."""
 
-    async def send(self, change_set: ChangeSet) -> None:
+    async def send(self, step: Sent, /) -> None:
         """Returns when the bus has taken it."""
 
 
-class DurablePublisher:
+class DurablePublisher(Generic[Step]):
     """A lifecycle service. `holder`: see `Lease`."""
 
     def __init__(
         self,
-        feed: DurableFeed,
-        shell: Shell,
+        feed: Published[Step],
+        shell: Shell[Step],
         *,
         holder: str,
         clock: Clock,
@@ -119,18 +144,19 @@ class DurablePublisher:
             except Exception:  # Safety: a fault in a row's reader must not end the feed for ever
                 log.exception("feed failed", extra={"feed": self._feed.source})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), LOOK_S * (0.9 + 0.2 * self._jitter()))
+                async with asyncio.timeout(LOOK_S * (0.9 + 0.2 * self._jitter())):
+                    await self._poked.wait()
 
     async def _publish_all(self, generation: int) -> None:
         while await self._feed.waiting():
-            change_set = await self._feed.publish_once(generation)
-            if change_set is not None:
-                await self._send(change_set)
+            step = await self._feed.publish_once(generation)
+            if step is not None:
+                await self._send(step)
 
-    async def _send(self, change_set: ChangeSet) -> None:
+    async def _send(self, step: Step) -> None:
         try:
             async with asyncio.timeout(SEND_S):
-                await self._shell.send(change_set)
+                await self._shell.send(step)
         except (TransomError, TimeoutError) as error:
             self._log("change set not sent", error)
 

@@ -12,6 +12,7 @@ Invariants:
 1. A sealed value that cannot be opened is an error that says why.
 2. Processes that start at once on an empty folder agree on the first master key.
 3. One rotation of a folder goes on at a time: of two, one would drop the key of the other.
+4. A master key is dropped only when nothing is sealed under it, in the folder or in databases.
 """
 
 import base64
@@ -56,8 +57,8 @@ class SealBroken(ConfigError):
 class Sealer:
     """Seals with the first of the master keys, opens with any of them.
 
-    `read_keys` is called at the first use, and again for a value of a key that is not known: a
-    rotation while this process runs is followed.
+    `read_keys` is called for each value that is sealed, and for one of a key that is not known: a
+    rotation while this process runs is followed, so nothing is sealed under a key that has left.
     """
 
     def __init__(self, read_keys: Callable[[], Sequence[bytes]], random: Randomness) -> None:
@@ -67,8 +68,7 @@ class Sealer:
         self._primary = b""
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
-        if not self._keys:
-            self._load()
+        self._load()
         nonce = self._random(_NONCE_BYTES)
         cipher = _cipher(self._keys[self._primary], purpose)
         return MAGIC + self._primary + nonce + cipher.encrypt(nonce, plain, purpose.encode())
@@ -93,11 +93,31 @@ class Sealer:
                 f"{purpose}: was changed, or moved here from elsewhere; restore it from a backup"
             ) from None
 
-    def is_current(self, sealed: bytes) -> bool:
-        """Whether it is sealed under the first key."""
+    @property
+    def head(self) -> bytes:
+        """What every value begins with that is sealed under the first key."""
         if not self._keys:
             self._load()
-        return sealed.startswith(MAGIC + self._primary)
+        return MAGIC + self._primary
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether it is sealed under the first key."""
+        return sealed.startswith(self.head)
+
+    def follow(self) -> None:
+        """Looks at the master keys again, as sealing does: they may have been rotated.
+
+        Raises: ConfigError.
+        """
+        self._load()
+
+    def derived(self, purpose: str) -> tuple[bytes, ...]:
+        """A key of each master key for a purpose that seals nothing; the first one's first.
+
+        Raises: ConfigError.
+        """
+        self._load()
+        return tuple(_derived(key, f"derived:{purpose}") for key in self._keys.values())
 
     def read(self, path: Path) -> bytes:
         """A file's content, opened if it is sealed; its purpose is its name.
@@ -165,21 +185,33 @@ def sealer_of(folder: Path, given: Secret, random: Randomness) -> Sealer:
     return Sealer(read_keys, random)
 
 
-def rotate(folder: Path, given: Secret, random: Randomness, say: Callable[[str], None]) -> None:
-    """Seals every secret of the folder under the newest master key.
+def rotate(
+    folder: Path,
+    given: Secret,
+    random: Randomness,
+    say: Callable[[str], None],
+    elsewhere: Callable[[Sealer], Sequence[str]] = lambda sealer: (),
+) -> None:
+    """Seals every secret of the folder under the newest master key, and those that are elsewhere.
+
+    `elsewhere`: seals again, by the sealer, what lies in databases; answers what that was.
 
     Without given keys makes a new one first; the one before stays in the file until the next
-    rotation, since a process that runs may still seal with it. Raises: ConfigError.
+    rotation, since a process that runs may still seal with it. Raises: ConfigError, and what
+    `elsewhere` raises, with nothing lost.
     """
     private_folder(folder)
     with _alone(folder):
         if not given:
             old = _kept(folder, random)
             # Safety: first everything is sealed under the two newest, then the others are dropped.
-            Sealer(lambda: old, random).seal_again(folder)
+            newest = Sealer(lambda: old, random)
+            newest.seal_again(folder)
+            elsewhere(newest)
             write_private(folder / MASTER_KEY_FILE, _text_of([random(KEY_BYTES), old[0]]))
             say("a new master key is in place")
-        for name in sealer_of(folder, given, random).seal_again(folder):
+        sealer = sealer_of(folder, given, random)
+        for name in [*sealer.seal_again(folder), *elsewhere(sealer)]:
             say(f"sealed again: {name}")
 
 
@@ -229,5 +261,10 @@ def _id_of(key: bytes) -> bytes:
 
 
 def _cipher(key: bytes, purpose: str) -> AESGCM:
-    derived = HKDF(SHA256(), KEY_BYTES, salt=None, info=f"transom:{purpose}".encode()).derive(key)
-    return AESGCM(derived)
+    return AESGCM(_derived(key, purpose))
+
+
+def _derived(key: bytes, purpose: str) -> bytes:
+    """A purpose that begins with `derived:` is no value's, since no file or column is called so."""
+    info = f"transom:{purpose}".encode()
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(key)

@@ -98,6 +98,7 @@ async def test_reset_connections_cost_nobody_anything(server: Server, tmp_path: 
         assert len(await database.read(names)) == 40
 
 
+@pytest.mark.alone
 async def test_a_server_that_is_down_is_told_at_once_and_found_again(
     server: Server, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from transom.errors import ConfigError, InternalError
@@ -23,6 +24,9 @@ TESTS = Path(__file__).parents[2]
 FIRST = "create table if not exists thing (name text not null primary key, size integer);"
 SECOND = "alter table thing add column colour text not null default '';"
 CLOCK = SystemClock()
+HELD_UP = """
+select count(*) from pg_stat_activity where application_name = $1 and wait_event_type = 'Lock'
+"""
 
 
 async def upgraded(server: Server, folder: Path, room: Migrations) -> list[str]:
@@ -86,6 +90,36 @@ async def test_a_statement_of_a_running_process_outlives_a_migration_of_its_tabl
         await upgraded(server, tmp_path, new)
         assert await database.read(lambda tx: tx.fetch("select * from thing")) == [("a", 0, "")]
         await database.write(put("b"))
+
+
+async def test_an_upgrade_that_waits_crosswise_with_others_is_tried_again(
+    server: Server, tmp_path: Path
+) -> None:
+    """The server ends a deadlock by refusing one of the two: here the upgrade."""
+    schema = schema_of(tmp_path / "test.db")
+    other = "create table other (x text);"
+    async with opened(tmp_path, migrations(tmp_path / "old", FIRST, other)):
+        pass
+    both = f"{SECOND}\nalter table other add column y text;"
+    new = migrations(tmp_path / "new", FIRST, other, both)
+    connection = await asyncpg.connect(server.url)
+    name = await connection.fetchval("select current_database()")
+    try:
+        # The one that has waited so long looks, and is refused: the upgrade, and not too early.
+        await connection.execute(f"alter database {name} set deadlock_timeout = '3s'")
+        await connection.execute("set deadlock_timeout = '60s'")
+        async with connection.transaction():
+            await connection.execute(f"insert into {schema}.other values ('a')")
+            upgrading = asyncio.create_task(upgraded(server, tmp_path, new))
+            while not (await server.ask(HELD_UP, schema))[0][0]:
+                await asyncio.sleep(0.01)
+            await connection.execute(f"insert into {schema}.thing values ('a', 1)")
+        assert await upgrading == ["test/0003_before_step"]
+    finally:
+        await connection.execute(f"alter database {name} reset deadlock_timeout")
+        await connection.close()
+    async with opened(tmp_path, new) as database:
+        assert await database.read(names) == ["a"]
 
 
 async def test_a_migration_that_fails_leaves_nothing_of_itself(

@@ -128,7 +128,11 @@ def test_two_workers_share_a_queue_that_a_replica_sees_come_and_go(stack: Stack)
 
 
 def test_every_example_is_run_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+    in_this_file = {
         "live_table.py", "loopback_driver.py", "notifications.py", "queue_worker.py", "rpc.py",
         "watch_queues.py", "zmq_registry.py",
     }  # fmt: skip
+    with_its_page = {"queue_websocket.py": "test_websocket_page.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == in_this_file | set(with_its_page)
+    for example, runs_it in with_its_page.items():
+        assert f"examples/{example}" in Path(__file__).with_name(runs_it).read_text()

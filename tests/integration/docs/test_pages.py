@@ -23,6 +23,12 @@ def test_pages_that_teach_are_run() -> None:
     assert {"README.md", "docs/tutorial/first-queue.md", "docs/howto/configure.md"} <= set(PAGES)
 
 
+def test_no_page_that_is_run_installs_packages() -> None:
+    """They would come into the environment that the tests run in; such a block is `sh`."""
+    typed = [(page, step.command) for page in PAGES for step in steps((ROOT / page).read_text())]
+    assert [(page, command) for page, command in typed if "pip install" in command] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_page_says_what_happens(page: str, tmp_path: Path) -> None:
     wanted = steps((ROOT / page).read_text())

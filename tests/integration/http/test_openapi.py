@@ -13,13 +13,14 @@ from transom.runtime.http.app import make_app
 from transom.runtime.http.openapi import document
 from transom.runtime.http.route import Answer, Call, Mount, Route
 
-from support.fuzz import Port, drawn
+from support.fuzz import Found, Port, drawn
 from support.http import Tokens, serve
 from support.stack import ROOT, running
 
 DOCUMENTS = ROOT / "docs" / "reference" / "openapi"
 SECONDS = 36
 REACHED = 0.5
+SEEDS = (1, 2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,14 @@ def test_every_mount_serves_the_document_that_is_in_the_repository(port: Port) -
 
 @pytest.mark.timeout(240)
 def test_no_drawn_request_fails_and_every_answer_is_as_described(port: Port) -> None:
-    found = port.drawn(seed=1, time_s=SECONDS)
-    assert not found.faults, "\n".join(found.faults)
-    # Else the run would say little: most operations have to be carried out at least once.
+    # Else the run would say little: most operations have to be carried out at least once. A machine
+    # that is busy sends fewer requests in the time, so there it is drawn again.
+    found = Found()
+    for seed in SEEDS:
+        found.add(port.drawn(seed=seed, time_s=SECONDS))
+        assert not found.faults, "\n".join(found.faults)
+        if len(found.reached) >= REACHED * len(found.operations):
+            break
     missed = sorted(found.operations - found.reached)
     assert len(found.reached) >= REACHED * len(found.operations), missed
 

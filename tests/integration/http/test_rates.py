@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from transom.runtime.auth.context import Context
+from transom.runtime.http.cycle import Cycle
 from transom.runtime.http.limits import HttpLimits
 
 from support.door import ALICE, TOKEN, small_door
@@ -29,8 +30,9 @@ async def limited(
         share=share,
     )
 
-    async def from_there(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "client": client or scope["client"]}, receive, send)
+    def from_there(request: Cycle) -> Any:
+        request.host = client[0] if client else request.host
+        return app(request)
 
     async with serve(from_there) as url:
         yield url

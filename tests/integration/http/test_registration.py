@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from transom.cli.operator import Operator
 from transom.cli.registration import Client
 from transom.errors import ConfigError, TransomError, Unavailable
+from transom.runtime.auth.operator import Operator
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 MOVED = (

@@ -208,6 +208,7 @@ def test_connections_over_the_bound_are_cut_and_idle_ones_do_not_hinder_a_stop(f
                 sock.close()
 
 
+@pytest.mark.alone
 def test_a_supervisor_that_does_not_answer_is_an_error_within_the_timeout(folder) -> None:
     with family(folder, *STEADY) as started:
         os.kill(started["process"].pid, signal.SIGSTOP)

@@ -15,7 +15,7 @@ import pytest
 
 from transom.errors import InternalError
 from transom.node.logic.life import State
-from transom.node.processes import RoleSpec
+from transom.node.processes import ForkServerProcess, RoleSpec, Watcher
 from transom.node.supervisor import RoleStatus, Supervisor
 
 from support.family import QUICK, alive, role, supervisor, until
@@ -43,6 +43,16 @@ def pids(family: Supervisor) -> list[int]:
     return [row["pid"] for row in family.status()["roles"] if row["pid"] not in (None, os.getpid())]
 
 
+async def heard(host: str, port: int) -> bytes:
+    """What the other side says until it hangs up."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
 def ordered(log: list[str], wanted: Iterable[str]) -> bool:
     places = [log.index(line) for line in wanted]
     return places == sorted(places)
@@ -66,6 +76,7 @@ async def test_each_process_of_a_role_has_its_own_name() -> None:
         assert len({status.pid for status in family.roles()}) == 3
 
 
+@pytest.mark.alone
 async def test_a_role_killed_again_and_again_is_back_within_a_second_and_a_half() -> None:
     async with running(role("api", "steady")) as family:
         times_s = []
@@ -195,6 +206,19 @@ async def test_a_preload_that_fails_is_a_failed_role_and_no_endless_loop() -> No
         assert "No module named 'support.no_such_module'" in named(family, "a").problem
 
 
+async def test_the_last_words_of_a_fork_server_that_is_gone_already_are_read() -> None:
+    told: list[str] = []
+    ended = asyncio.Event()
+    server = ForkServerProcess(("support.no_such_module",), 1.0)
+    server.start()
+    watcher = Watcher(lambda said: told.append(said["problem"]), lambda code: ended.set())
+    server.fork("a", role("a", "steady"), watcher)
+    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)  # our loop stands still meanwhile
+    await asyncio.wait_for(ended.wait(), 10)
+    await server.stop()
+    assert "No module named 'support.no_such_module'" in told[0]
+
+
 async def test_a_role_that_says_nonsense_is_killed() -> None:
     async with running(role("babbler", "babbler")) as family:
         await until(lambda: named(family, "babbler").restarts > 0)
@@ -205,12 +229,12 @@ async def test_listening_sockets_are_inherited_and_nothing_queued_is_lost_at_a_d
         spec = RoleSpec("api", "support.roles:server", 1, listeners={"door": door})
         async with running(spec) as family:
             for _ in range(5):
-                os.kill(named(family, "api").pid, signal.SIGKILL)
-                reader, writer = await asyncio.open_connection(*door.getsockname())
-                answer = await asyncio.wait_for(reader.read(), 10)
-                assert int(answer) == named(family, "api").pid
-                writer.close()
-                await writer.wait_closed()
+                killed = named(family, "api").pid
+                os.kill(killed, signal.SIGKILL)
+                answer = int(await heard(*door.getsockname()))
+                assert answer != killed
+                await until(lambda: family.ready)  # it may answer before it is known to be ready
+                assert named(family, "api").pid == answer
 
 
 async def test_a_sigterm_to_one_role_drains_and_replaces_it(tmp_path) -> None:

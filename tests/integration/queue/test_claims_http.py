@@ -1,22 +1,16 @@
 """Claims over HTTP: each status of the reference, and what lies behind it."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.http import Reply
-from support.queues import Door, open_door
+from support.queues import Door
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 MESSAGES, CLAIMS = "/v2/queues/q/messages", "/v2/queues/q/claims"
 NEVER = "00000000-0000-0000-0000-000000000000"
-
-
-@pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with open_door(tmp_path) as door:
-        yield door
 
 
 async def post(door: Door, number: int, **message: Any) -> list[str]:
@@ -211,6 +205,7 @@ async def test_messages_claimed_too_often_move_to_the_dead_letters(door: Door) -
     assert bodies(await claim(door, 2)) == [0]  # the new one
     assert (await claim(door)).status == 204
     assert (await door.ask("GET", "/v2/queues/q/stats")).json()["messages"]["total"] == 1
+    await door.service.app.letters.deliver()  # as after each sweep
     dead = await door.ask("GET", "/v2/queues/dead.letters/messages?echo=true")
     assert [(m["body"], m["ttl"], m["age"]) for m in dead.json()["messages"]] == [
         (0, 500, 0),
@@ -228,6 +223,7 @@ async def test_a_claim_that_finds_only_dead_letters_is_empty(door: Door) -> None
     await claim(door)
     door.clock.move_s(60)
     assert (await claim(door)).status == 204
+    await door.service.app.letters.deliver()  # as after each sweep
     dead = await door.ask("GET", "/v2/queues/dead/messages?echo=true")
     assert [(m["body"], m["ttl"]) for m in dead.json()["messages"]] == [(0, 900), (1, 900)]
 
@@ -240,6 +236,7 @@ async def test_no_message_is_handed_out_oftener_than_its_queue_allows(door: Door
         await door.ask("DELETE", taken.headers["location"])
     await post(door, 1)
     assert bodies(await claim(door, 2)) == [0]  # the new one, behind six that are dead
+    await door.service.app.letters.deliver()  # as after each sweep
     dead = await door.ask("GET", "/v2/queues/dead/messages?echo=true")
     assert bodies(dead) == [0, 1, 2, 3, 4, 5]
 
@@ -255,5 +252,6 @@ async def test_a_mass_of_dead_letters_is_moved_by_several_claims(
     assert (await claim(door, 1)).status == 204
     assert (await claim(door, 1)).status == 204
     assert bodies(await claim(door, 1)) == [0]
+    await door.service.app.letters.deliver()  # as after each sweep
     dead = await door.ask("GET", "/v2/queues/dead/messages?echo=true")
     assert bodies(dead) == [0, 1, 2, 3, 4]

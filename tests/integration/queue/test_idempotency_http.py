@@ -1,28 +1,21 @@
 """Requests with an Idempotency-Key: sent as often as one likes, carried out once."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from transom.node.once import forget
+from transom.queue.model import Place
 
 from support.http import Reply, connect, hang_up, read_reply
-from support.queues import CLIENT, Door, open_door
+from support.queues import CLIENT, Door
 
 pytestmark = pytest.mark.usefixtures("engine")
 
 MESSAGES = "/v2/queues/q/messages"
 CLAIMS = "/v2/queues/q/claims"
 TWO = {"messages": [{"body": 1}, {"body": {"deep": [None, 1.5, "é"]}}]}
-
-
-@pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with open_door(tmp_path) as door:
-        yield door
 
 
 async def ask(door: Door, key: str, path: str, body: Any, **options: Any) -> Reply:
@@ -33,6 +26,10 @@ async def ask(door: Door, key: str, path: str, body: Any, **options: Any) -> Rep
 async def total(door: Door, token: str = "token-a") -> int:
     reply = await door.ask("GET", "/v2/queues/q/stats", token=token)
     return int(reply.json()["messages"]["total"])
+
+
+def bodies(reply: Reply) -> list[Any]:
+    return [message["body"] for message in reply.json()["messages"]]
 
 
 def seen(reply: Reply) -> tuple[int, bytes, str | None, str | None]:
@@ -60,6 +57,21 @@ async def test_a_repeated_claim_gives_the_same_messages(door: Door) -> None:
     assert [message["body"] for message in rest.json()["messages"]] == [2, 3]
 
 
+async def test_a_claim_is_not_given_again_once_it_has_ended(door: Door) -> None:
+    await door.ask("POST", MESSAGES, {"messages": [{"body": n} for n in range(4)]})
+    every = "/v2/claims?limit=2"
+    first = await ask(door, "k", CLAIMS + "?limit=2", {"ttl": 60})
+    both = await ask(door, "many", every, {"queues": ["q"], "ttl": 60})
+    door.clock.move_s(60)
+    again = await ask(door, "k", CLAIMS + "?limit=2", {"ttl": 60})
+    many = await ask(door, "many", every, {"queues": ["q"], "ttl": 60})
+    for ended, fresh in ((first, again), (both, many)):
+        assert fresh.status == 201
+        assert "idempotency-replayed" not in fresh.headers
+        assert fresh.headers["location"] != ended.headers["location"]
+        assert bodies(fresh) == bodies(ended)
+
+
 async def test_a_repeated_creation_says_created_again(door: Door) -> None:
     first = await ask(door, "k", "/v2/queues/q", {"x": 1}, method="PUT")
     again = await ask(door, "k", "/v2/queues/q", {"x": 1}, method="PUT")
@@ -72,7 +84,6 @@ async def test_a_repeated_creation_says_created_again(door: Door) -> None:
     ("path", "body"),
     [
         (MESSAGES, {"messages": [{"body": 1}]}),
-        ("/v2/queues/other/messages", TWO),
         (MESSAGES + "?x=1", TWO),
         (CLAIMS, {"ttl": 60}),
     ],
@@ -82,6 +93,22 @@ async def test_a_key_of_another_request_is_refused(door: Door, path: str, body: 
     reply = await ask(door, "k", path, body)
     assert (reply.status, await total(door)) == (409, 2)
     assert "another request" in reply.json()["description"]
+
+
+async def test_a_key_is_known_where_its_queue_is(door: Door) -> None:
+    """In another database it is a new one: each request is carried out, none in the place of
+    another."""
+    await ask(door, "k", MESSAGES, TWO)
+    stores = door.service.stores
+    for name in (f"other-{number}" for number in range(20)):
+        await door.ask("PUT", f"/v2/queues/{name}", {})
+        where = [(await stores.of(Place("a", one))).name for one in ("q", name)]
+        reply = await ask(door, "k", f"/v2/queues/{name}/messages", TWO)
+        assert reply.status == (409 if where[0] == where[1] else 201)
+        assert "idempotency-replayed" not in reply.headers
+        if where[0] != where[1]:
+            return  # one more there would be refused, too
+    assert stores.alone
 
 
 async def test_no_tenant_and_no_other_user_sees_a_key(door: Door) -> None:
@@ -152,7 +179,7 @@ async def test_a_key_is_forgotten_after_its_time_and_not_before(door: Door) -> N
     # Not swept yet, and void all the same; used anew, it is kept anew.
     assert (await ask(door, "k0", "/v2/queues/q", {}, method="PUT")).status == 204
     now_ms = door.clock.now_ms()
-    write = door.service.database.write
+    write = (await door.service.stores.of(Place("a", "q"))).database.write
     assert [await write(lambda tx: forget(tx, now_ms, 3)) for _ in range(3)] == [True, False, False]
     again = await ask(door, "k0", "/v2/queues/q", {}, method="PUT")
     assert (again.status, again.headers["idempotency-replayed"]) == (204, "true")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,9 @@ from transom.queue.model import ClientId, MessageFilter
 
 from support.queues import CLIENT, OTHER_CLIENT, PROJECTS, Door, open_door
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 MESSAGES = "/v2/queues/q/messages"
-
-
-@pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with open_door(tmp_path) as door:
-        yield door
 
 
 async def post(door: Door, number: int, **message: Any) -> list[str]:
@@ -267,13 +262,13 @@ async def test_pop_takes_the_first_free_in_order(door: Door) -> None:
 async def test_a_long_listing_lets_others_go_on(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transom.queue.app.SCANNED_AT_ONCE", 3)
+    monkeypatch.setattr("transom.queue.app.messages.SCANNED_AT_ONCE", 3)
     await post(door, 10)
     others: list[int] = []
     asyncio.get_running_loop().call_soon(others.append, 1)
     wanted = MessageFilter(not_from=ClientId(uuid.UUID(CLIENT).bytes))
     app = door.service.app
-    assert await app.list_messages(PROJECTS["token-a"], "q", wanted, None, None) == ()
+    assert await app.messages.page(PROJECTS["token-a"], "q", wanted, None, None) == ()
     assert others == [1]
 
 

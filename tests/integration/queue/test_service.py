@@ -12,6 +12,8 @@ from transom.node.lease import Lease
 from transom.queue.contract import QUEUES, SOURCE
 from transom.queue.model import Change, ClientId, MessageFilter, NewMessage
 from transom.queue.service import QueueService, build
+from transom.queue.store import sweep
+from transom.runtime.db.transaction import Transaction
 
 from support.db import queue_database
 from support.queues import CONFIG, PROJECTS, MovedClock, open_service
@@ -42,29 +44,29 @@ async def test_each_change_of_a_queue_points_and_nothing_else_does(tmp_path: Pat
     await service.start()
     app = service.app
     one = [("a", "q")]
-    await app.create_queue(CONTEXT, "q", {})
+    await app.queues.create(CONTEXT, "q", {})
     assert (await pointed(service), len(poked)) == (one, 1)
-    await app.create_queue(CONTEXT, "q", {"x": 1})
-    await app.post(CONTEXT, "q", CLIENT, [NewMessage(b"1")], 1)
-    await app.claim(CONTEXT, "q", None, None, None)
-    await app.pop(CONTEXT, "q", 1)
-    await app.purge_queue(CONTEXT, "q", messages_too=True)
-    await app.show_queue(CONTEXT, "none")
+    await app.queues.create(CONTEXT, "q", {"x": 1})
+    await app.messages.post(CONTEXT, "q", CLIENT, [NewMessage(b"1")], 1)
+    await app.claims.take(CONTEXT, "q", None, None, None)
+    await app.messages.pop(CONTEXT, "q", 1)
+    await app.queues.purge(CONTEXT, "q", messages_too=True)
+    await app.queues.show(CONTEXT, "none")
     assert (await pointed(service), len(poked)) == ([], 1)
-    await app.update_queue(CONTEXT, "q", [Change("add", "/metadata/x", 1, True)])
+    await app.queues.update(CONTEXT, "q", [Change("add", "/metadata/x", 1, True)])
     assert (await pointed(service), len(poked)) == (one, 2)
-    await app.delete_queue(CONTEXT, "q")
+    await app.queues.delete(CONTEXT, "q")
     assert (await pointed(service), len(poked)) == (one, 3)
-    await app.delete_queue(CONTEXT, "q")
+    await app.queues.delete(CONTEXT, "q")
     assert (await pointed(service), len(poked)) == ([], 3)
-    await app.post(CONTEXT, "lazy", CLIENT, [NewMessage(b"1")], 1)
+    await app.messages.post(CONTEXT, "lazy", CLIENT, [NewMessage(b"1")], 1)
     assert (await pointed(service), len(poked)) == ([("a", "lazy")], 4)
     await service.stop()
 
 
 async def test_rows_fit_the_contract_and_are_gone_with_their_queue(tmp_path: Path) -> None:
     async with open_service(tmp_path, MovedClock()) as service:
-        await service.app.create_queue(CONTEXT, "q", {"x": [1, None]})
+        await service.app.queues.create(CONTEXT, "q", {"x": [1, None]})
 
         async def read(name: str) -> object:
             return await service.database.read(
@@ -91,13 +93,13 @@ async def test_the_durable_feed_publishes_queues_as_they_come_and_go(tmp_path: P
         lease = Lease(feed.lease_name, "test", 1000)
         generation = await service.database.write(lambda tx: lease.acquire(tx, clock.now_ms()))
         assert generation is not None
-        await service.app.create_queue(CONTEXT, "q", {"x": 1})
+        await service.app.queues.create(CONTEXT, "q", {"x": 1})
         made = await feed.publish_once(generation)
         assert made is not None
         assert [(change.key, change.row["metadata"]) for change in made.changes if change.row] == [
             (("a", "q"), {"x": 1})
         ]
-        await service.app.delete_queue(CONTEXT, "q")
+        await service.app.queues.delete(CONTEXT, "q")
         gone = await feed.publish_once(generation)
         assert gone is not None
         assert [(change.key, change.row) for change in gone.changes] == [(("a", "q"), None)]
@@ -107,15 +109,15 @@ async def test_a_restart_finds_what_was_acknowledged(tmp_path: Path) -> None:
     clock = MovedClock()
     async with open_service(tmp_path, clock, 1) as service:
         new = [NewMessage(b"%d" % number) for number in range(5)]
-        ids = await service.app.post(CONTEXT, "q", CLIENT, new, 9)
-        claim = await service.app.claim(CONTEXT, "q", 60, 60, 2)
+        ids = (await service.app.messages.post(CONTEXT, "q", CLIENT, new, 9)).ids
+        claim = await service.app.claims.take(CONTEXT, "q", 60, 60, 2)
     assert claim is not None
     async with open_service(tmp_path, clock, 2) as service:
         wanted = MessageFilter(include_claimed=True)
-        listed = await service.app.list_messages(CONTEXT, "q", wanted, None, 10)
+        listed = await service.app.messages.page(CONTEXT, "q", wanted, None, 10)
         assert tuple(message.id for message in listed) == ids
         assert [message.claim_id for message in listed[:3]] == [claim.id, claim.id, None]
-        more = await service.app.post(CONTEXT, "q", CLIENT, new, 9)
+        more = (await service.app.messages.post(CONTEXT, "q", CLIENT, new, 9)).ids
         assert more[0].sequence == ids[-1].sequence + 1
 
 
@@ -131,10 +133,10 @@ async def test_a_second_process_on_the_file_is_refused_and_on_a_server_welcome(
         async with open_service(tmp_path, MovedClock()) as two:
             new = [NewMessage(b"1")]
             await asyncio.gather(
-                *(at.app.post(CONTEXT, "q", CLIENT, new, 1) for at in (one, two) * 20)
+                *(at.app.messages.post(CONTEXT, "q", CLIENT, new, 1) for at in (one, two) * 20)
             )
             everything = MessageFilter(include_claimed=True)
-            seen = await two.app.list_messages(CONTEXT, "q", everything, None, 20)
+            seen = await two.app.messages.page(CONTEXT, "q", everything, None, 20)
             assert [message.id.sequence for message in seen] == list(range(1, 21))
 
 
@@ -142,8 +144,8 @@ async def test_the_sweep_runs_by_itself_and_frees_in_small_steps(tmp_path: Path)
     clock = MovedClock()
     async with open_service(tmp_path, clock, sweep_interval_s=0.05, sweep_batch=10) as service:
         new = [NewMessage(b"1", 60)] * 95
-        await service.app.post(CONTEXT, "q", CLIENT, new, 9)
-        await service.app.claim(CONTEXT, "q", 100, 60, 20)
+        await service.app.messages.post(CONTEXT, "q", CLIENT, new, 9)
+        await service.app.claims.take(CONTEXT, "q", 100, 60, 20)
         clock.move_s(60)
         left = None
         async with asyncio.timeout(20):
@@ -153,7 +155,7 @@ async def test_the_sweep_runs_by_itself_and_frees_in_small_steps(tmp_path: Path)
                 )
                 left = rows[0][0]
                 await asyncio.sleep(0.01)
-        stats = await service.app.queue_stats(CONTEXT, "q")
+        stats = await service.app.queues.stats(CONTEXT, "q")
         assert (stats.total, stats.claimed) == (20, 20)
         total = await service.database.read(lambda tx: tx.fetch_one("select total from queue"))
         assert total == (20,)
@@ -164,11 +166,11 @@ async def test_a_sweep_that_fails_and_fails_is_logged_once(
 ) -> None:
     tried: list[int] = []
 
-    async def fail(service: QueueService) -> None:
+    async def fail(tx: Transaction, now_ms: int, batch: int) -> bool:
         tried.append(1)
         raise StorageUnavailable
 
-    monkeypatch.setattr(QueueService, "sweep_once", fail)
+    monkeypatch.setattr(sweep, "step", fail)
     async with open_service(tmp_path, MovedClock(), sweep_interval_s=0.01):
         async with asyncio.timeout(20):
             while len(tried) < 3:

@@ -11,7 +11,8 @@ from transom.errors import MessageDeliveryFailure, MessageUndeliverable, Messagi
 from transom.messaging.drivers.base import Address, Connected, Disconnected, Gap, Kind
 from transom.messaging.drivers.zmq.errand import COPY_WAIT_S
 
-from support.zmq_bus import BEAT_S, COPY, TOPIC, WAIT_S, until, zmq_bus
+from support.driver_peer import WAIT_S, until
+from support.zmq_bus import BEAT_S, COPY, TOPIC, zmq_bus
 
 TIMEOUT_S = 1.5
 SLACK_S = 1.0
@@ -62,6 +63,7 @@ async def test_calls_to_a_server_that_is_killed_under_load_end_and_its_successor
         assert not any("late" in process.lines for process in processes)
 
 
+@pytest.mark.alone
 async def test_a_dead_peer_is_known_at_once_and_reported() -> None:
     async with zmq_bus() as bus:
         peer = await bus.peer()
@@ -78,6 +80,7 @@ async def test_a_dead_peer_is_known_at_once_and_reported() -> None:
         await until(lambda: peer.told(Disconnected, name), "the disconnect is reported")
 
 
+@pytest.mark.alone
 async def test_a_stopped_peer_is_dropped_and_comes_back_without_old_messages() -> None:
     async with zmq_bus() as bus:
         peer = await bus.peer()
@@ -105,6 +108,7 @@ async def test_a_stopped_peer_is_dropped_and_comes_back_without_old_messages() -
         assert "got stale" not in process.lines
 
 
+@pytest.mark.alone
 async def test_a_stopped_peer_holds_no_fan_out_up() -> None:
     async with zmq_bus(beat_s=5.0) as bus:
         sender, quick = await bus.peer(), await bus.peer()
@@ -168,6 +172,7 @@ async def test_a_restarted_registry_waits_for_the_living_before_it_says_nobody()
         assert restarted.snapshot().settled
 
 
+@pytest.mark.alone
 async def test_without_a_registry_an_unknown_address_fails_within_its_deadline() -> None:
     async with zmq_bus(registry=False) as bus:
         peer = await bus.peer()
@@ -177,6 +182,7 @@ async def test_without_a_registry_an_unknown_address_fails_within_its_deadline()
         assert time.monotonic() - started_s < 1.0
 
 
+@pytest.mark.alone
 async def test_who_stops_serving_does_not_wait_for_a_registry_that_is_away() -> None:
     async with zmq_bus(registry=False) as bus:
         registry = await bus.process("registry", str(BEAT_S))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,7 @@ def test_oslos_failure_is_read_without_its_suffix() -> None:
         module="builtins",
         message="no",
         traceback=("Traceback\n", "ValueError: no\n"),
+        args=("no",),
     )
 
 
@@ -96,9 +98,8 @@ def test_cast_has_neither_reply_queue_nor_namespace() -> None:
 
 
 def test_failure_is_json_within_json_within_json() -> None:
-    body = envelope.encode_reply(
-        Reply(msg_id="i", failure=Failure(kind="K", module="m", message="t", traceback=("a",)))
-    )
+    failure = Failure(kind="K", module="m", message="t", traceback=("a",), args=("t", 2, None))
+    body = envelope.encode_reply(Reply(msg_id="i", failure=failure))
     message = json.loads(json.loads(body)["oslo.message"])
     assert (message["result"], message["ending"]) == (None, True)
     assert json.loads(message["failure"]) == {
@@ -106,7 +107,7 @@ def test_failure_is_json_within_json_within_json() -> None:
         "module": "m",
         "message": "t",
         "tb": ["a"],
-        "args": ["t"],
+        "args": ["t", 2, None],
         "kwargs": {},
     }
 
@@ -276,3 +277,12 @@ def test_unknown_keys_are_skipped() -> None:
     body = sealed(json.dumps({"method": "m", "oslo.metadata": {"a": 1}, "_sequence": 7}))
     extra = json.loads(body) | {"transom.signature": "x"}
     assert envelope.decode_request(json.dumps(extra).encode()).method == "m"
+
+
+def test_numbers_that_json_has_not_are_read_from_peers_that_write_them() -> None:
+    text = '{"result": [NaN, Infinity, -Infinity], "failure": null, "ending": true, "_msg_id": "m"}'
+    result = envelope.decode_reply(sealed(text)).result
+    assert math.isnan(result[0])
+    assert result[1:] == [math.inf, -math.inf]
+    with pytest.raises(InvalidEnvelope):
+        envelope.decode_reply(sealed("[NaN]"))

@@ -235,3 +235,54 @@ def test_events_that_nobody_reads_collapse_into_one_gap() -> None:
         assert await anext(events) == Gap("")
 
     on_bus(main)
+
+
+def test_batches_end_when_full_or_after_their_wait_and_keep_order() -> None:
+    async def main() -> None:
+        async with transport("a") as ours, transport("b") as theirs:
+            notifier = Notifier(ours, "p")
+            async with Listener(theirs, [Target(topic="notifications")], prefetch=5) as listener:
+                for number in range(7):
+                    await notifier.info({}, "e", number)
+                batches = listener.batches(5, 2.0)
+                first = await anext(batches)
+                assert [message.payload for message in first] == [0, 1, 2, 3, 4]
+                for message in first:
+                    await message.acknowledge()
+                began_s = asyncio.get_running_loop().time()
+                rest = await anext(batches)
+                assert [message.payload for message in rest] == [5, 6]
+                assert asyncio.get_running_loop().time() - began_s == pytest.approx(2.0, abs=0.01)
+                with pytest.raises(ValueError, match="from 1 to the prefetch, which is 5"):
+                    await anext(listener.batches(6, 1.0))
+            assert [batch async for batch in batches] == []
+
+    run_virtual(main, 1)
+
+
+def test_what_was_acknowledged_is_not_handed_out_again_though_a_copy_comes() -> None:
+    async def main(ours: messaging.Transport, theirs: messaging.Transport) -> None:
+        sent: list[tuple[Address, bytes]] = []
+        send = ours.driver.send
+        ours.driver.send = lambda address, body, *rest, **options: (
+            sent.append((address, body)),
+            send(address, body, *rest, **options),
+        )
+        async with Listener(theirs, TARGETS) as listener:
+            notifier = Notifier(ours, "p")
+            await notifier.info({}, "first", {})
+            message = await anext(listener)
+            address, body = sent[0]
+            until_s = asyncio.get_running_loop().time() + 60
+            await ours.send(address, body, deadline_s=until_s)  # before it is settled: handed out
+            copy = await anext(listener)
+            assert copy.event_type == "first"
+            await copy.requeue()
+            await message.acknowledge()
+            await ours.send(address, body, deadline_s=until_s)  # after it: dropped
+            await notifier.info({}, "second", {})
+            assert [one.event_type for one in await take(listener, 1)] == ["second"]
+            outcomes = theirs.counters.heard["notifications"].outcomes
+            assert outcomes == {"acknowledged": 2, "requeued": 1, "duplicate": 2}
+
+    on_bus(main)

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from transom.errors import InternalError
-from transom.messaging.proto.feed import MODULUS, ChangeSet, Chunk, Key, Row, row_hash
-from transom.messaging.proto.feed.publisher import RowTooLarge
+from transom.messaging.proto.feed import (
+    KEY_BYTES,
+    MODULUS,
+    OVERSIZE,
+    ChangeSet,
+    Chunk,
+    Key,
+    KeyTooLarge,
+    Row,
+    row_hash,
+)
 from transom.node import feed as feed_module
 from transom.node.feed import DurableFeed, decoded_key, encoded_key, new_epoch, point
 from transom.node.lease import Lease, LeaseLost
@@ -317,20 +326,38 @@ async def test_a_big_backlog_comes_in_several_sets(
         assert len(chunk.rows) == 50  # a page of the store at a time, cut by bytes after it
 
 
-async def test_a_row_that_no_feed_can_carry_is_told_and_stays_pointed_to(tmp_path: Path) -> None:
-    async def huge(transaction: Transaction, table: str, key: Key) -> Row:
-        return {"x": "y" * 300_000}
+async def test_a_row_that_no_feed_can_carry_is_published_cut_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def huge(transaction: Transaction, table: str, key: Key) -> Row | None:
+        return {"x": "y" * 300_000} if key == ("a",) else await read_thing(transaction, table, key)
 
     async with opened(tmp_path, *NODE_AND_THINGS) as database:
         feed = thing_feed(database)
         feed._read_row = huge
         generation = await gained(database, feed)
         await database.write(put_pointed("a", 1))
-        with pytest.raises(RowTooLarge):
-            await feed.publish_once(generation)
+        await database.write(put_pointed("b", 2))
+        (made,) = await published(feed, generation)
+        rows = {change.key: change.row for change in made.changes}
+        assert rows[("b",)] == {"name": "b", "size": 2}
+        cut = rows[("a",)]
+        assert cut is not None
+        assert (cut["x"], cut[OVERSIZE]["columns"]) == (None, ["x"])
+        assert "row published cut" in caplog.text
+        assert (await paged(feed, 1))[("a",)] == cut
+        assert await feed.counts() == {"things": 2}
         feed._read_row = read_thing
+        await database.write(put_pointed("a", 1))
         await published(feed, generation)
         await agrees(feed)
+
+
+async def test_a_key_that_no_feed_can_carry_is_refused_where_it_is_written(tmp_path: Path) -> None:
+    async with opened(tmp_path, *NODE_AND_THINGS) as database:
+        with pytest.raises(KeyTooLarge):
+            await database.write(put_pointed("k" * (KEY_BYTES + 1), 1))
+        assert await database.read(all_things) == {}
 
 
 async def test_a_pointer_to_an_unknown_table_does_not_stop_the_feed(tmp_path: Path) -> None:

@@ -8,12 +8,19 @@ import pytest
 from transom.errors import BadRequest
 from transom.queue.config import QueueConfig
 from transom.queue.logic.attributes import NO_ATTRIBUTES, attributes_of, checked_text
-from transom.queue.logic.limits import check_messages, check_post_size, claim_terms, within
+from transom.queue.logic.limits import (
+    check_messages,
+    check_post_size,
+    claim_terms,
+    release_delay,
+    within,
+)
 from transom.queue.logic.patch import patched
 from transom.queue.logic.selection import QueueFilter
 from transom.queue.model import (
     Change,
     ClaimId,
+    DeliveryState,
     InvalidAttribute,
     InvalidQueueName,
     KeyMissing,
@@ -22,6 +29,7 @@ from transom.queue.model import (
     OutOfRange,
     PostTooLarge,
     Stats,
+    check_pool_name,
     check_queue_name,
     claim_from,
     claim_text,
@@ -81,10 +89,13 @@ def test_terms_that_are_given_are_kept_within_their_limits() -> None:
         {"_default_message_ttl": CONFIG.max_message_ttl_s + 1},
         {"_dead_letter_queue": 5},
         {"_dead_letter_queue": "self"},
-        {"_enable_encrypt_messages": True},
+        {"_enable_encrypt_messages": "yes"},
         {"_enable_encrypt_messages": 0},
-        {"_flavor": "fast"},
-        {"_retry_policy": {}},
+        {"_message_key_window": -1},
+        {"_message_key_window": 86_401},
+        {"_message_key_window": True},
+        {"_retry_policy": []},
+        {"_retry_policy": {"minimum_delay": 25}},
     ],
 )
 def test_attributes_that_cannot_be_are_refused_by_their_name(metadata: dict[str, Any]) -> None:
@@ -163,3 +174,31 @@ def test_what_is_not_claimed_is_free() -> None:
 
 def test_metadata_that_say_nothing_have_no_attributes() -> None:
     assert attributes_of("{}") == attributes_of('{"free":1}') == NO_ATTRIBUTES
+
+
+@pytest.mark.parametrize("metadata", [{"_flavor": 1}, {"_enable_encrypt_messages": "yes"}])
+def test_what_is_offered_has_its_type(metadata: dict[str, Any]) -> None:
+    with pytest.raises(InvalidAttribute, match=next(iter(metadata))):
+        checked_text("work", metadata, CONFIG)
+
+
+def test_a_release_waits_no_longer_than_a_message_may() -> None:
+    most = CONFIG.max_message_delay_s
+    assert [release_delay(given, CONFIG) for given in (None, 0, most)] == [0, 0, most]
+    with pytest.raises(OutOfRange, match=str(most)):
+        release_delay(most + 1, CONFIG)
+
+
+def test_pools_and_flavors_are_named_as_queues_are() -> None:
+    assert check_pool_name("fast.1") == "fast.1"
+    for name in ("", "a b", "x" * 65):
+        with pytest.raises(BadRequest, match="64"):
+            check_pool_name(name)
+
+
+@pytest.mark.parametrize(
+    ("active", "tries", "word"),
+    [(False, 1, "waits_for_confirmation"), (True, 1, "fails"), (True, 0, "delivers")],
+)
+def test_the_word_for_a_subscription(active: bool, tries: int, word: str) -> None:
+    assert DeliveryState(active, 0, 0, tries, 0, "").word == word

@@ -74,11 +74,11 @@ def test_null_is_the_default_and_is_shown_as_such() -> None:
     assert shown({"free": None}, CONFIG)["free"] is None
 
 
-def test_dead_letters_need_both_a_queue_and_a_count() -> None:
+def test_dead_letters_need_a_queue_and_may_have_a_count() -> None:
     def read(**metadata: Any) -> DeadLetters | None:
         return attributes_of(msgspec.json.encode(metadata).decode()).dead_letters
 
-    assert read(_dead_letter_queue="d") is None
+    assert read(_dead_letter_queue="d") == DeadLetters("d", None, None)
     assert read(_max_claim_count=3) is None
     assert read(_dead_letter_queue="d", _max_claim_count=3) == DeadLetters("d", 3, None)
 

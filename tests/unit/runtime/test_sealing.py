@@ -105,6 +105,47 @@ def test_rotation_seals_everything_again_and_keeps_the_key_before(tmp_path: Path
     assert len((tmp_path / MASTER_KEY_FILE).read_text().split()) == 2
 
 
+def test_a_process_that_runs_over_two_rotations_seals_under_a_key_that_is_kept(
+    tmp_path: Path,
+) -> None:
+    running = sealer_of(tmp_path, NONE, os.urandom)
+    running.seal(b"first", "p")
+    for _ in range(2):
+        rotate(tmp_path, NONE, os.urandom, lambda _: None)
+    late = running.seal(b"late", "p")
+    fresh = sealer_of(tmp_path, NONE, os.urandom)
+    assert fresh.open(late, "p") == b"late"
+    assert fresh.is_current(late)
+    assert late.startswith(fresh.head)
+
+
+def test_what_lies_elsewhere_is_sealed_before_a_master_key_is_dropped(tmp_path: Path) -> None:
+    kept = [sealer_of(tmp_path, NONE, os.urandom).seal(b"elsewhere", "p")]
+    masters: list[list[str]] = []
+
+    def elsewhere(sealer: Sealer) -> list[str]:
+        masters.append((tmp_path / MASTER_KEY_FILE).read_text().split())
+        if sealer.is_current(kept[0]):
+            return []
+        kept[0] = sealer.seal(sealer.open(kept[0], "p"), "p")
+        return ["a row"]
+
+    said: list[str] = []
+    for _ in range(3):
+        rotate(tmp_path, NONE, os.urandom, said.append, elsewhere)
+    assert said == ["a new master key is in place", "sealed again: a row"] * 3
+    assert sealer_of(tmp_path, NONE, os.urandom).open(kept[0], "p") == b"elsewhere"
+    assert [len(keys) for keys in masters] == [1, 2, 2, 2, 2, 2]
+
+    def failing(sealer: Sealer) -> list[str]:
+        raise ConfigError("the database is away")
+
+    before = (tmp_path / MASTER_KEY_FILE).read_bytes()
+    with pytest.raises(ConfigError, match="is away"):
+        rotate(tmp_path, NONE, os.urandom, said.append, failing)
+    assert (tmp_path / MASTER_KEY_FILE).read_bytes() == before
+
+
 def test_rotation_with_given_keys_seals_under_the_first(tmp_path: Path) -> None:
     old, new = (base64.b64encode(key).decode() for key in (OLD, NEW))
     sealer_of(tmp_path, Secret(old), os.urandom).write(tmp_path / "a.key", b"alpha")

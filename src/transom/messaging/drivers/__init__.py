@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from transom.messaging.url import TransportURL
 
 BUILT_IN = {
+    "kombu": "transom.messaging.drivers.rabbit:RabbitDriver",
     "memory": "transom.messaging.drivers.memory:MemoryDriver",
+    "rabbit": "transom.messaging.drivers.rabbit:RabbitDriver",
     "zmq": "transom.messaging.drivers.zmq:ZmqDriver",
 }
 ENTRY_POINT_GROUP = "transom.drivers"

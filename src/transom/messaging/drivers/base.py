@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from transom.errors import MessagingError
+from transom.errors import MessageDeliveryFailure, MessagingError
 
 
 class Kind(StrEnum):
@@ -104,11 +104,19 @@ class Delivery(Protocol):
     @property
     def deadline_s(self) -> float: ...
 
+    @property
+    def sender(self) -> str:
+        """The party that sent it, authenticated; "" where nobody vouches for one."""
+
     def acknowledge(self) -> None:
         """Done with: it will not come again."""
 
     def requeue(self) -> None:
         """Not done: somebody, perhaps we, gets it again, where the driver can; else a no-op."""
+
+
+class Refused(MessageDeliveryFailure):
+    """The bus is there and refuses the address. Trying again soon is of no use."""
 
 
 class Subscription(Protocol):

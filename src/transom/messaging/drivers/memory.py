@@ -112,6 +112,10 @@ class MemoryDelivery:
     def deadline_s(self) -> float:
         return self.message.deadline_s
 
+    @property
+    def sender(self) -> str:
+        return ""
+
     def acknowledge(self) -> None:
         self._settle(Verb.ACKNOWLEDGE)
 

@@ -60,10 +60,14 @@ class DuplicateWindow:
         self._ids_max = ids_max
         self._ids: OrderedDict[str, float] = OrderedDict()
 
+    def holds(self, unique_id: str, now_s: float) -> bool:
+        """Whether it is remembered."""
+        return self._ids.get(unique_id, -inf) > now_s
+
     def first(self, unique_id: str, now_s: float, until_s: float) -> bool:
         """Whether this id is new; it is remembered until `until_s`."""
         ids = self._ids
-        if ids.get(unique_id, -inf) > now_s:
+        if self.holds(unique_id, now_s):
             return False
         ids[unique_id] = until_s
         ids.move_to_end(unique_id)

@@ -10,7 +10,7 @@ Source: draft-nottingham-json-home-03; Zaqar API v2, "API versions", "Ping".
 from collections.abc import Sequence
 from typing import Any
 
-from transom.queue.api import wire
+from transom.queue.api.wire import documents as wire
 from transom.queue.app import QueueApp
 from transom.runtime.http.route import Answer, Call, Route
 from transom.runtime.http.versions import ApiVersion, Versions, version_document, versions_answer
@@ -18,29 +18,57 @@ from transom.runtime.http.versions import ApiVersion, Versions, version_document
 HOME_TYPE = "application/json-home"
 JSON = "application/json"
 
+CLAIM = "/queues/{queue_name}/claims/{claim_id}"
+SUBSCRIPTIONS = "/queues/{queue_name}/subscriptions"
 RELATIONS: dict[str, tuple[str, Sequence[str], str]] = {
     "queues": ("/queues", ("marker", "limit", "detailed", "name", "with_count"), "GET"),
     "queue": ("/queues/{queue_name}", (), "GET HEAD PUT PATCH DELETE"),
     "queue_stats": ("/queues/{queue_name}/stats", (), "GET"),
+    "queue_share": ("/queues/{queue_name}/share", (), "POST"),
     "queue_purge": ("/queues/{queue_name}/purge", (), "POST"),
+    "queue_redrive": ("/queues/{queue_name}/redrive", (), "POST"),
     "messages": (
         "/queues/{queue_name}/messages",
-        ("marker", "limit", "echo", "include_claimed", "include_delayed", "ids"),
+        ["marker", "limit", "echo", "include_claimed", "include_delayed", "ids", "wait", "details"],
         "GET",
     ),
     "post_messages": ("/queues/{queue_name}/messages", (), "POST"),
     "messages_delete": ("/queues/{queue_name}/messages", ("ids", "claim_ids", "pop"), "DELETE"),
-    "message_get": ("/queues/{queue_name}/messages/{message_id}", (), "GET"),
+    "message_get": ("/queues/{queue_name}/messages/{message_id}", ("details",), "GET"),
     "message_delete": ("/queues/{queue_name}/messages/{message_id}", ("claim_id",), "DELETE"),
-    "post_claim": ("/queues/{queue_name}/claims", ("limit",), "POST"),
-    "claim": ("/queues/{queue_name}/claims/{claim_id}", (), "GET"),
+    "post_claim": ("/queues/{queue_name}/claims", ("limit", "wait", "details"), "POST"),
+    "claim": ("/queues/{queue_name}/claims/{claim_id}", ("details",), "GET"),
     "patch_claim": ("/queues/{queue_name}/claims/{claim_id}", (), "PATCH"),
-    "delete_claim": ("/queues/{queue_name}/claims/{claim_id}", (), "DELETE"),
+    "delete_claim": ("/queues/{queue_name}/claims/{claim_id}", ("delay",), "DELETE"),
+    "claim_touch": (f"{CLAIM}/touch", (), "POST"),
+    "claim_release": (f"{CLAIM}/release", (), "POST"),
+    "claim_reject": (f"{CLAIM}/reject", (), "POST"),
+    "post_claims": ("/claims", ("limit", "wait", "details"), "POST"),
+    "claims": ("/claims/{claim_id}", ("details", "delay"), "GET PATCH DELETE"),
+    "subscriptions_get": (SUBSCRIPTIONS, ("marker", "limit", "details"), "GET"),
+    "subscriptions_post": (SUBSCRIPTIONS, (), "POST"),
+    "subscription": (f"{SUBSCRIPTIONS}/{{subscription_id}}", ("details",), "GET DELETE"),
+    "subscription_patch": (f"{SUBSCRIPTIONS}/{{subscription_id}}", (), "PATCH"),
+    "subscription_confirm": (f"{SUBSCRIPTIONS}/{{subscription_id}}/confirm", (), "PUT"),
+    "pools": ("/pools", ("detailed", "limit", "marker"), "GET"),
+    "pool": ("/pools/{pool_name}", (), "GET PUT PATCH DELETE"),
+    "flavors": ("/flavors", ("detailed", "limit", "marker"), "GET"),
+    "flavor": ("/flavors/{flavor_name}", (), "GET PUT PATCH DELETE"),
+    "health": ("/health", (), "GET"),
+    "websocket": ("/websocket", (), "GET"),
     "ping": ("/ping", (), "GET HEAD"),
 }
-"""Relation -> (path below /v2, parameters of its query, methods)."""
+"""Relation -> (path below /v2, parameters of its query, methods). Zaqar's names; what has none
+there is named after its path."""
 
-PATH_FIELDS = ("queue_name", "message_id", "claim_id")
+PATH_FIELDS = (
+    "queue_name",
+    "message_id",
+    "claim_id",
+    "subscription_id",
+    "pool_name",
+    "flavor_name",
+)
 
 
 V2 = ApiVersion(

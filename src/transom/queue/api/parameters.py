@@ -19,7 +19,11 @@ CLIENT = Parameter("Client-ID", "A UUID that the client chooses", Uuid, "header"
 QUEUE = Parameter("queue", "The queue's name", QueueName, "path")
 MESSAGE = Parameter("message", "The message's id", Text, "path")
 CLAIM = Parameter("claim", "The claim's id", Text, "path")
+SUBSCRIPTION = Parameter("subscription", "The subscription's id", Text, "path")
 IN_QUEUE = (CLIENT, QUEUE)
+IN_POOL = (CLIENT, Parameter("pool", "The pool's name", QueueName, "path"))
+IN_FLAVOR = (CLIENT, Parameter("flavor", "The flavor's name", QueueName, "path"))
+DETAILS = Parameter("details", "Whether times, claims and moves of messages are shown", bool)
 CLAIM_NAMED = Parameter("claim_id", "The claim that holds the message", Uuid)
 
 
@@ -28,6 +32,13 @@ class Bounded:
 
     def __init__(self, config: QueueConfig) -> None:
         self._config = config
+
+    def pool_page(self) -> tuple[Parameter, ...]:
+        return (
+            Parameter("marker", "Only those whose names come after this one"),
+            _limit(self._config.max_pools_per_page),
+            Parameter("detailed", "Whether all is shown", bool),
+        )
 
     def queue_page(self) -> tuple[Parameter, ...]:
         return (
@@ -49,6 +60,8 @@ class Bounded:
             Parameter("include_claimed", "Also those under a live claim", bool),
             Parameter("include_delayed", "Also those whose delay has not passed", bool),
             self._ids("Instead of a page, these messages"),
+            DETAILS,
+            self._wait(),
         )
 
     def deletion(self) -> tuple[Parameter, ...]:
@@ -64,8 +77,32 @@ class Bounded:
             ),
         )
 
+    def subscription_page(self) -> tuple[Parameter, ...]:
+        return (
+            *IN_QUEUE,
+            Parameter("marker", "Only subscriptions made after this one", Uuid),
+            _limit(self._config.max_subscriptions_per_page),
+        )
+
     def claiming(self) -> tuple[Parameter, ...]:
-        return (*IN_QUEUE, _limit(self._config.max_messages_per_claim))
+        most = self._config.max_messages_per_claim
+        return (*IN_QUEUE, _limit(most), DETAILS, self._wait())
+
+    def claiming_many(self) -> tuple[Parameter, ...]:
+        return (CLIENT, _limit(self._config.max_messages_per_claim), DETAILS, self._wait())
+
+    def _wait(self) -> Parameter:
+        most = self._config.max_wait_s
+        summary = "If there is nothing: wait so many seconds for something"
+        return Parameter("wait", summary, Annotated[int, Meta(ge=0, le=most)])
+
+    def releasing(self) -> tuple[Parameter, ...]:
+        return (*IN_QUEUE, CLAIM, self.delay())
+
+    def delay(self) -> Parameter:
+        most = self._config.max_message_delay_s
+        text = "For how long its messages stay hidden, in seconds"
+        return Parameter("delay", text, Annotated[int, Meta(ge=0, le=most)])
 
     def _ids(self, summary: str) -> Parameter:
         most = self._config.max_messages_per_page

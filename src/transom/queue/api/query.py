@@ -5,6 +5,11 @@ from collections.abc import Mapping
 
 from transom.errors import BadRequest
 
+
+class InvalidParameter(BadRequest):
+    """A value of the query cannot be read."""
+
+
 _TRUE = frozenset({"true", "True", "t", "yes", "y", "1", "on"})
 _FALSE = frozenset({"false", "False", "f", "no", "n", "0", "off"})
 _MOST_DIGITS = 18
@@ -13,24 +18,24 @@ Query = Mapping[str, str]
 
 
 def number(query: Query, name: str) -> int | None:
-    """Raises: BadRequest."""
+    """Raises: InvalidParameter."""
     text = query.get(name, "").strip()
     if not text:
         return None
     digits = text[1:] if text[0] in "+-" else text
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
-        raise BadRequest(f"The parameter {name} is a whole number.")
+        raise InvalidParameter(f"The parameter {name} is a whole number.")
     return int(text)
 
 
 def flag(query: Query, name: str) -> bool:
-    """False if absent. Raises: BadRequest."""
+    """False if absent. Raises: InvalidParameter."""
     text = query.get(name, "")
     if text in _TRUE:
         return True
     if text in _FALSE or not text:
         return False
-    raise BadRequest(f"The parameter {name} is true or false.")
+    raise InvalidParameter(f"The parameter {name} is true or false.")
 
 
 def parts(query: Query, name: str) -> list[str]:

@@ -7,12 +7,14 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from transom.errors import BadRequest
-from transom.queue.api import query, wire
+from transom.queue.api import query
 from transom.queue.api.parameters import IN_QUEUE, Bounded
-from transom.queue.api.refusals import served
-from transom.queue.app import QueueApp
+from transom.queue.api.refusals import InvalidBody, served
+from transom.queue.api.wire import queues as wire
+from transom.queue.api.wire.documents import Link, Refusal
+from transom.queue.app.queues import Queues
 from transom.queue.logic.selection import QueueFilter
-from transom.queue.model import Change, ClientId, Edge, QueueNotFound
+from transom.queue.model import Change, ClientId, Edge, InvalidQueueName, QueueNotFound
 from transom.runtime.http.paging import next_link
 from transom.runtime.http.route import Answer, Call, Route
 
@@ -22,8 +24,8 @@ OWN_PARAMETERS = frozenset({"marker", "limit", "detailed", "name", "with_count"}
 class QueueHandlers:
     """One method a route."""
 
-    def __init__(self, app: QueueApp, bounded: Bounded, body_bytes_max: int) -> None:
-        self._app = app
+    def __init__(self, queues: Queues, bounded: Bounded, body_bytes_max: int) -> None:
+        self._queues = queues
         self._bounded = bounded
         self._body_bytes_max = body_bytes_max
 
@@ -89,7 +91,7 @@ class QueueHandlers:
                 body_types=(wire.PATCH_TYPE,),
                 body_bytes_max=self._body_bytes_max,
                 parameters=IN_QUEUE,
-                answers={200: wire.Metadata, 409: wire.Refusal},
+                answers={200: wire.Metadata, 409: Refusal},
                 summary="Change a queue's metadata; all changes are made or none",
             ),
             Route(
@@ -119,7 +121,7 @@ class QueueHandlers:
             given.get("name", ""),
             tuple((key, value) for key, value in given.items() if key not in OWN_PARAMETERS),
         )
-        found = await self._app.list_queues(
+        found = await self._queues.page(
             call.context,
             wanted,
             given.get("marker", ""),
@@ -133,21 +135,21 @@ class QueueHandlers:
         links = []
         if shown:
             onward = next_link("/v2/queues", given, marker=shown[-1].name)
-            links.append(wire.Link("next", onward))
+            links.append(Link("next", onward))
         count = UNSET if found.count is None else found.count
         return Answer(200, wire.QueuePage(shown, links, count))
 
     async def show(self, call: Call[None], client: ClientId) -> Answer:
-        return Answer(200, await self._app.show_queue(call.context, call.path["queue"]))
+        return Answer(200, await self._queues.show(call.context, call.path["queue"]))
 
     async def exists(self, call: Call[None], client: ClientId) -> Answer:
-        if not await self._app.queue_exists(call.context, call.path["queue"]):
+        if not await self._queues.exists(call.context, call.path["queue"]):
             raise QueueNotFound("There is no such queue.")
         return Answer(204)
 
     async def create(self, call: Call[dict[str, Any] | None], client: ClientId) -> Answer:
         name = call.path["queue"]
-        created = await self._app.create_queue(call.context, name, call.body or {}, call.repeat)
+        created = await self._queues.create(call.context, name, call.body or {}, call.repeat)
         return Answer(201 if created else 204, headers={"location": f"/v2/queues/{name}"})
 
     async def update(self, call: Call[list[wire.Change]], client: ClientId) -> Answer:
@@ -157,16 +159,21 @@ class QueueHandlers:
         ]
         if not changes:
             raise BadRequest("The list of changes is empty.")
-        metadata = await self._app.update_queue(call.context, call.path["queue"], changes)
+        try:
+            metadata = await self._queues.update(call.context, call.path["queue"], changes)
+        except InvalidQueueName:
+            raise
+        except BadRequest as error:
+            raise InvalidBody(error.text) from error
         return Answer(200, metadata)
 
     async def delete(self, call: Call[None], client: ClientId) -> Answer:
-        await self._app.delete_queue(call.context, call.path["queue"])
+        await self._queues.delete(call.context, call.path["queue"])
         return Answer(204)
 
     async def stats(self, call: Call[None], client: ClientId) -> Answer:
         name = call.path["queue"]
-        stats = await self._app.queue_stats(call.context, name)
+        stats = await self._queues.stats(call.context, name)
         counts = wire.ShownCounts(
             stats.claimed,
             stats.free,
@@ -179,7 +186,12 @@ class QueueHandlers:
     async def purge(self, call: Call[wire.PurgeQueue | None], client: ClientId) -> Answer:
         types = (call.body or wire.PurgeQueue()).resource_types
         name = call.path["queue"]
-        await self._app.purge_queue(call.context, name, messages_too="messages" in types)
+        await self._queues.purge(
+            call.context,
+            name,
+            messages_too="messages" in types,
+            subscriptions_too="subscriptions" in types,
+        )
         return Answer(204)
 
 

@@ -9,8 +9,18 @@ Invariants:
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from transom.errors import BadRequest, CallerError, Conflict, Entry, Forbidden, NotFound, catalogued
-from transom.queue.api.wire import Refusal
+from transom.errors import (
+    BadRequest,
+    CallerError,
+    Conflict,
+    Entry,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    catalogued,
+)
+from transom.queue.api.query import InvalidParameter
+from transom.queue.api.wire.documents import Refusal
 from transom.queue.model import (
     ClaimUnknown,
     ClientId,
@@ -18,6 +28,7 @@ from transom.queue.model import (
     MessageClaimed,
     NotClaimed,
     ProjectMissing,
+    QuotaReached,
     uuid_bytes,
 )
 from transom.runtime.http.route import Answer, Call, Handler
@@ -46,9 +57,11 @@ TITLES: dict[type[CallerError], str] = {
     ProjectMissing: "Project-Id Missing",
     InvalidQueueName: "Invalid queue identification",
     InvalidBody: "Invalid request body",
+    InvalidParameter: "Invalid parameter",
     MessageClaimed: UNABLE_TO_DELETE,
     NotClaimed: UNABLE_TO_DELETE,
     ClaimUnknown: UNABLE_TO_DELETE,
+    QuotaReached: "Limit reached",
     Forbidden: "Not authorized",
     NotFound: "Not found",
     Conflict: "Resource conflict",
@@ -65,6 +78,7 @@ TITLES_AT_THE_DOOR = {
     409: "Resource conflict",
     413: "Request body too large",
     415: "Unsupported media type",
+    429: "Too many requests",
     500: "Internal server error",
     503: "Service temporarily unavailable",
     507: "Insufficient storage",
@@ -83,6 +97,8 @@ def served(operation: Operation) -> Handler:
     async def handler(call: Call[Any]) -> Answer:
         try:
             return await operation(call, _client_of(call))
+        except TooManyRequests:
+            raise  # the door says when to come again
         except CallerError as error:
             title = next(TITLES[kind] for kind in type(error).__mro__ if kind in TITLES)
             return Answer(catalogued(type(error)).status, Refusal(title, error.text))

@@ -2,8 +2,8 @@
 """A queue's metadata: free keys, and the reserved attributes that change what the queue does.
 
 Invariants:
-1. An attribute is stored only if it is honoured. What this server does not offer (encryption,
-   flavors, retry policies of subscriptions) is refused, not remembered.
+1. An attribute is stored only if it is honoured. What this server does not offer
+   (a flavor that is not there) is refused, not remembered.
 2. An attribute that is absent or null has the server's default.
 
 Source: Zaqar API v2, "Create queue", reserved attributes.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from transom.queue.logic.retries import check_policy
 from transom.queue.model import InvalidAttribute, MetadataTooLarge, check_queue_name
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ MESSAGE_DELAY = "_default_message_delay"
 DEAD_LETTER_QUEUE = "_dead_letter_queue"
 DEAD_LETTER_TTL = "_dead_letter_queue_messages_ttl"
 CLAIM_COUNT = "_max_claim_count"
+KEY_WINDOW = "_message_key_window"
 ENCRYPT = "_enable_encrypt_messages"
 FLAVOR = "_flavor"
 RETRY_POLICY = "_retry_policy"
@@ -40,12 +42,14 @@ RESERVED = frozenset(
         DEAD_LETTER_QUEUE,
         DEAD_LETTER_TTL,
         CLAIM_COUNT,
+        KEY_WINDOW,
         ENCRYPT,
         FLAVOR,
         RETRY_POLICY,
     }
 )
 LEAST_TTL_S = 60
+LONGEST_KEY_WINDOW_S = 86_400
 _MOST_CLAIMS = (1 << 31) - 1
 _CACHED_TEXT_LENGTH = 1024
 
@@ -54,10 +58,11 @@ Metadata = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Where messages go that were claimed `claims` times; `ttl_s`: None keeps their own."""
+    """Where messages go that are rejected, or were claimed `claims` times (None: no number is too
+    many); `ttl_s`: of their life there, None for one as long as they had."""
 
     queue_name: str
-    claims: int
+    claims: int | None
     ttl_s: int | None
 
 
@@ -69,6 +74,8 @@ class Attributes:
     message_ttl_s: int | None = None
     message_delay_s: int | None = None
     dead_letters: DeadLetters | None = None
+    key_window_s: int | None = None
+    encrypt: bool = False
 
 
 NO_ATTRIBUTES = Attributes()
@@ -85,15 +92,17 @@ def attributes_of(metadata_text: str) -> Attributes:
 
 def _read(metadata_text: str) -> Attributes:
     metadata: Metadata = msgspec.json.decode(metadata_text)
-    name, claims = metadata.get(DEAD_LETTER_QUEUE), metadata.get(CLAIM_COUNT)
-    dead_letters = None
-    if name is not None and claims is not None:
-        dead_letters = DeadLetters(name, claims, metadata.get(DEAD_LETTER_TTL))
+    name, dead_letters = metadata.get(DEAD_LETTER_QUEUE), None
+    if name is not None:
+        claims, ttl_s = metadata.get(CLAIM_COUNT), metadata.get(DEAD_LETTER_TTL)
+        dead_letters = DeadLetters(name, claims, ttl_s)
     return Attributes(
         metadata.get(POST_BYTES),
         metadata.get(MESSAGE_TTL),
         metadata.get(MESSAGE_DELAY),
         dead_letters,
+        metadata.get(KEY_WINDOW),
+        bool(metadata.get(ENCRYPT)),
     )
 
 
@@ -127,6 +136,7 @@ def checked_text(queue_name: str, metadata: Mapping[str, Any], config: QueueConf
     _check_number(metadata, MESSAGE_DELAY, 0, config.max_message_delay_s)
     _check_number(metadata, DEAD_LETTER_TTL, LEAST_TTL_S, config.max_message_ttl_s)
     _check_number(metadata, CLAIM_COUNT, 1, _MOST_CLAIMS)
+    _check_number(metadata, KEY_WINDOW, 0, LONGEST_KEY_WINDOW_S)
     _check_dead_letter_queue(queue_name, metadata.get(DEAD_LETTER_QUEUE))
     _check_offered(metadata)
     encoded = msgspec.json.encode(metadata)
@@ -157,13 +167,9 @@ def _check_dead_letter_queue(queue_name: str, value: Any) -> None:
 
 def _check_offered(metadata: Mapping[str, Any]) -> None:
     encrypt = metadata.get(ENCRYPT)
-    if encrypt is not None and encrypt is not False:
-        raise InvalidAttribute(
-            f"{ENCRYPT} cannot be true: encrypted queues are not offered by this server."
-        )
-    if metadata.get(FLAVOR) is not None:
-        raise InvalidAttribute(f"{FLAVOR} names a flavor that this server does not have.")
-    if metadata.get(RETRY_POLICY) is not None:
-        raise InvalidAttribute(
-            f"{RETRY_POLICY} cannot be set: subscriptions are not offered by this server."
-        )
+    if encrypt is not None and type(encrypt) is not bool:
+        raise InvalidAttribute(f"{ENCRYPT} is true or false.")
+    flavor = metadata.get(FLAVOR)
+    if flavor is not None and not isinstance(flavor, str):
+        raise InvalidAttribute(f"{FLAVOR} is the name of a flavor.")
+    check_policy(metadata.get(RETRY_POLICY))

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transom.queue.logic.attributes import LEAST_TTL_S, Attributes
+from transom.queue.logic.letters import LONGEST_TEXT
 from transom.queue.model import NewMessage, OutOfRange, PostTooLarge
 
 if TYPE_CHECKING:
     from transom.queue.config import QueueConfig
+
+
+LONGEST_KEY = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,22 @@ def check_messages(messages: Sequence[NewMessage], config: QueueConfig) -> None:
             within("The ttl of a message", message.ttl_s, LEAST_TTL_S, config.max_message_ttl_s)
         if message.delay_s is not None:
             within("The delay of a message", message.delay_s, 0, config.max_message_delay_s)
+        if message.key is not None:
+            _check_key(message.key)
+
+
+def _check_key(key: str) -> None:
+    within("The number of characters of a message's key", len(key), 1, LONGEST_KEY)
+    if "\0" in key:
+        raise OutOfRange("The key of a message has no zero character in it.")
+
+
+def check_reason(text: str) -> str:
+    """Why messages are rejected, in words. Raises: OutOfRange."""
+    within("The number of characters of the reason", len(text), 0, LONGEST_TEXT)
+    if "\0" in text:
+        raise OutOfRange("The reason has no zero character in it.")
+    return text
 
 
 def check_post_size(size_bytes: int, attributes: Attributes, config: QueueConfig) -> None:
@@ -60,3 +80,8 @@ def claim_terms(ttl_s: int | None, grace_s: int | None, config: QueueConfig) -> 
         within("The ttl of a claim", ttl_s, LEAST_TTL_S, config.max_claim_ttl_s),
         within("The grace of a claim", grace_s, LEAST_TTL_S, config.max_claim_grace_s),
     )
+
+
+def release_delay(delay_s: int | None, config: QueueConfig) -> int:
+    """The delay asked for, none if it was not. Raises: OutOfRange."""
+    return within("The delay of a release", delay_s or 0, 0, config.max_message_delay_s)

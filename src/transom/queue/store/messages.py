@@ -3,39 +3,22 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from transom.queue.config import QueueConfig
-from transom.queue.logic.attributes import Attributes, attributes_of
 from transom.queue.logic.deletion import Standing, refusal
-from transom.queue.logic.limits import check_post_size
 from transom.queue.model import (
     ClaimId,
-    ClientId,
     ContentId,
     Message,
     MessageFilter,
     MessageId,
-    NewMessage,
     Place,
 )
-from transom.queue.store import queues
-from transom.queue.store.rows import COLUMNS, FEWER, WAITING, content_of, message_of, wake
+from transom.queue.store.rows import COLUMNS, WAITING, content_of, fewer, message_of, wake
 from transom.runtime.db.transaction import Transaction
-from transom.runtime.ids import Randomness
 
-TOKEN_BYTES = 8
-
-RESERVE = """
-update queue set next_sequence = next_sequence + ?, total = total + ?
-where project_id = ? and name = ?
-returning content_id, next_sequence, metadata
-"""
-
-INSERT = """
-insert into message (content_id, sequence, token, created_ms, expires_ms, ttl_s,
-  available_ms, claim_id, deliveries, client_id, source_id, body)
-values (?, ?, ?, ?, ?, ?, ?, null, 0, ?, ?, ?)
-"""
+BODY = 2
+"""Its place among `COLUMNS`."""
 
 NEXT = """
 select sequence from message where content_id = ? and sequence > ? order by sequence limit 1
@@ -55,6 +38,12 @@ select {COLUMNS} from message
 where content_id = ? and sequence = ? and token = ? and expires_ms > ?
 """
 
+FOUND = """
+select queue.content_id, length(message.body) from queue left join message
+  on message.content_id = queue.content_id and message.sequence = ? and message.token = ?
+where queue.project_id = ? and queue.name = ?
+"""
+
 DELETE_UNCLAIMED = """
 delete from message
 where content_id = ? and sequence = ? and token = ? and (claim_id is null or available_ms <= ?)
@@ -65,7 +54,12 @@ delete from message
 where content_id = ? and sequence = ? and token = ? and claim_id = ? and available_ms > ?
 """
 
-DELETE_ANY = "delete from message where content_id = ? and sequence = ? and token = ?"
+SOME = "from message where content_id = ? and sequence in ({0}) and token in ({0})"
+SIZES = "select count(*), sum(length(body)) " + SOME
+DELETE_SOME = "delete " + SOME
+
+AT_ONCE = 64
+"""Ids in one statement."""
 
 CLAIM_ALIVE = """
 select 1 from claim where content_id = ? and claim_id = ? and expires_ms > ?
@@ -77,104 +71,11 @@ delete from message where content_id = ? and sequence in ({WAITING}) returning {
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """Numbers from `first` on, in a queue with these attributes; `created`: it was made for it."""
-
-    content_id: ContentId
-    first: int
-    attributes: Attributes
-    created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Posted:
-    """The ids, in the order of the messages; `created`: the queue came to be with them."""
-
-    ids: tuple[MessageId, ...]
-    created: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Scanned:
     """A part of a page. `position`: the last number looked at, None at the end of the queue."""
 
     messages: tuple[Message, ...]
     position: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one request posts. `size_bytes`: of its whole body."""
-
-    messages: Sequence[NewMessage]
-    client_id: ClientId
-    size_bytes: int
-
-
-async def reserve(tx: Transaction, now_ms: int, place: Place, number: int) -> Reserved:
-    """Takes the next numbers of the queue, which is made if there is none."""
-    parameters = (number, number, place.project_id, place.name)
-    row = await tx.fetch_one(RESERVE, parameters)
-    created = False
-    if row is None:
-        created = await queues.create(tx, now_ms, place, "{}")
-        row = await tx.fetch_one(RESERVE, parameters)
-        assert row is not None  # made in this transaction
-    content_id, next_sequence, metadata = row
-    return Reserved(ContentId(content_id), next_sequence - number, attributes_of(metadata), created)
-
-
-async def post(
-    tx: Transaction,
-    now_ms: int,
-    place: Place,
-    batch: Batch,
-    config: QueueConfig,
-    random: Randomness,
-) -> Posted:
-    """Stores the messages, all or none. Raises: PostTooLarge."""
-    reserved = await reserve(tx, now_ms, place, len(batch.messages))
-    attributes = reserved.attributes
-    check_post_size(batch.size_bytes, attributes, config)
-    ttl_default_s = attributes.message_ttl_s or config.default_message_ttl_s
-    delay_default_s = attributes.message_delay_s
-    if delay_default_s is None:
-        delay_default_s = config.default_message_delay_s
-    ids, rows = [], []
-    fresh = new_ids(reserved.first, len(batch.messages), random)
-    for message_id, message in zip(fresh, batch.messages, strict=True):
-        ttl_s = ttl_default_s if message.ttl_s is None else message.ttl_s
-        delay_s = delay_default_s if message.delay_s is None else message.delay_s
-        ids.append(message_id)
-        rows.append(
-            (
-                reserved.content_id,
-                message_id.sequence,
-                message_id.token,
-                now_ms,
-                now_ms + ttl_s * 1000,
-                ttl_s,
-                now_ms + delay_s * 1000 if delay_s else None,
-                batch.client_id,
-                None,
-                message.body,
-            )
-        )
-    await tx.execute_many(INSERT, rows)
-    return Posted(tuple(ids), reserved.created)
-
-
-def new_ids(first: int, number: int, random: Randomness) -> list[MessageId]:
-    tokens = random(TOKEN_BYTES * number)
-    return [
-        MessageId(
-            first + index,
-            int.from_bytes(
-                tokens[TOKEN_BYTES * index : TOKEN_BYTES * (index + 1)], "big", signed=True
-            ),
-        )
-        for index in range(number)
-    ]
 
 
 async def scan(
@@ -236,25 +137,28 @@ async def delete(
     Answers how many there were.
     Raises: MessageClaimed, NotClaimed, ClaimUnknown.
     """
-    content_id = await content_of(tx, place)
-    if content_id is None:
-        return 0
-    deleted = 0
+    deleted = deleted_bytes = 0
     for message_id in ids:
-        key = (content_id, message_id.sequence, message_id.token)
-        touched = 0
+        whole_id = (message_id.sequence, message_id.token)
+        found = await tx.fetch_one(FOUND, (*whole_id, place.project_id, place.name))
+        if found is None or found[1] is None:
+            continue  # nothing to delete
+        content_id, body_bytes = found
+        gone = 0
         if named is None:
-            touched = await tx.execute(DELETE_UNCLAIMED, (*key, now_ms))
-        else:
-            for claim_id in named:
-                touched = touched or await tx.execute(DELETE_CLAIMED, (*key, claim_id, now_ms))
-        if not touched:
+            gone = await tx.execute(DELETE_UNCLAIMED, (content_id, *whole_id, now_ms))
+        for claim_id in named or ():
+            key = (content_id, *whole_id, claim_id, now_ms)
+            gone = gone or await tx.execute(DELETE_CLAIMED, key)
+        if not gone:
             why = refusal(await _standing(tx, now_ms, content_id, message_id, named))
             if why is not None:
                 raise why
-        deleted += touched
+            continue
+        deleted += 1
+        deleted_bytes += body_bytes
     if deleted:
-        await tx.execute(FEWER, (deleted, place.project_id, place.name))
+        await fewer(tx, place, deleted, deleted_bytes)
     return deleted
 
 
@@ -263,12 +167,27 @@ async def delete_anyway(tx: Transaction, place: Place, ids: Iterable[MessageId])
     content_id = await content_of(tx, place)
     if content_id is None:
         return 0
-    deleted = 0
-    for wanted in ids:
-        deleted += await tx.execute(DELETE_ANY, (content_id, wanted.sequence, wanted.token))
+    wanted = tuple(dict.fromkeys(ids))
+    deleted = deleted_bytes = 0
+    for at in range(0, len(wanted), AT_ONCE):
+        several = wanted[at : at + AT_ONCE]
+        # Who knows a message's number and its token knows its id.
+        numbers = (*(one.sequence for one in several), *(one.token for one in several))
+        sizes, delete_some = _of_some(len(several))
+        found = await tx.fetch_one(sizes, (content_id, *numbers))
+        if found is not None and found[0]:
+            await tx.execute(delete_some, (content_id, *numbers))
+            deleted, deleted_bytes = deleted + found[0], deleted_bytes + found[1]
     if deleted:
-        await tx.execute(FEWER, (deleted, place.project_id, place.name))
+        await fewer(tx, place, deleted, deleted_bytes)
     return deleted
+
+
+@cache
+def _of_some(number: int) -> tuple[str, str]:
+    """The statements for so many ids; compiled once for each number, and kept."""
+    marks = ", ".join(["?"] * number)
+    return SIZES.format(marks), DELETE_SOME.format(marks)
 
 
 async def pop(tx: Transaction, now_ms: int, place: Place, limit: int) -> list[Message]:
@@ -279,7 +198,7 @@ async def pop(tx: Transaction, now_ms: int, place: Place, limit: int) -> list[Me
     await wake(tx, content_id, now_ms)
     rows = await tx.fetch(POP, (content_id, content_id, now_ms, limit))
     if rows:
-        await tx.execute(FEWER, (len(rows), place.project_id, place.name))
+        await fewer(tx, place, len(rows), sum(len(row[BODY]) for row in rows))
     return [message_of(row, now_ms) for row in sorted(rows, key=lambda row: row[0])]
 
 

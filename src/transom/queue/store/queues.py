@@ -7,18 +7,16 @@ from transom.errors import Conflict
 from transom.node.feed import point
 from transom.queue.contract import QUEUES, SOURCE
 from transom.queue.model import ContentId, Place, QueueNotFound
+from transom.queue.store import placing, subscriptions
 from transom.queue.store.rows import CONTENT
 from transom.runtime.db.transaction import Transaction
 
 NEW_CONTENT = "update counter set value = value + 1 where name = 'content' returning value"
 
-FLOOR = """
-select coalesce(max(next_sequence), 1) from project where project_id in (?, '')
-"""
-
 INSERT = """
-insert into queue (project_id, name, content_id, metadata, created_ms, next_sequence, total)
-values (?, ?, ?, ?, ?, ?, 0)
+insert into queue
+  (project_id, name, content_id, metadata, created_ms, next_sequence, generation, total)
+values (?, ?, ?, ?, ?, ?, ?, 0)
 on conflict (project_id, name) do nothing
 """
 
@@ -28,19 +26,14 @@ where project_id = ? and name = ? and metadata = ?
 """
 
 DELETE = """
-delete from queue where project_id = ? and name = ? returning content_id, next_sequence
-"""
-
-RAISE_FLOOR = """
-insert into project (project_id, next_sequence) values (?, ?)
-on conflict (project_id) do update set next_sequence = excluded.next_sequence
-where excluded.next_sequence > project.next_sequence
+delete from queue where project_id = ? and name = ?
+returning content_id, next_sequence, generation
 """
 
 FORSAKE = "insert into forsaken (content_id) values (?)"
 
 EMPTY = """
-update queue set content_id = ?, total = 0
+update queue set content_id = ?, total = 0, body_bytes = 0, keys_id = coalesce(keys_id, content_id)
 where project_id = ? and name = ? and content_id = ?
 """
 
@@ -56,19 +49,24 @@ ROW = "select metadata, created_ms from queue where project_id = ? and name = ?"
 
 
 async def create(tx: Transaction, now_ms: int, place: Place, metadata: str) -> bool:
-    """Makes the queue; False, and nothing changed, if there is one."""
+    """Makes the queue; False, and nothing changed, if there is one.
+
+    Raises: NotPlaced where the queues are in several databases, and it has no place in this one.
+    """
     if await tx.fetch_one(CONTENT, (place.project_id, place.name)) is not None:
         return False
-    floor = await tx.fetch_one(FLOOR, (place.project_id,))
+    generation, first = await placing.admission(tx, place)
+    floor = await tx.fetch_one(placing.FLOOR, (place.project_id,))
     touched = await tx.execute(
         INSERT,
         (
             place.project_id,
             place.name,
-            await _new_content(tx),
+            await new_content(tx),
             metadata,
             now_ms,
-            1 if floor is None else floor[0],
+            max(first, 1 if floor is None else floor[0]),
+            generation,
         ),
     )
     if touched:
@@ -102,8 +100,11 @@ async def delete(tx: Transaction, place: Place) -> bool:
     row = await tx.fetch_one(DELETE, (place.project_id, place.name))
     if row is None:
         return False
-    content_id, next_sequence = row
-    await tx.execute(RAISE_FLOOR, (place.project_id, next_sequence))
+    content_id, next_sequence, generation = row
+    await subscriptions.end_all(tx, place)
+    await tx.execute(placing.RAISE_FLOOR, (place.project_id, next_sequence))
+    if generation:
+        await placing.vacate(tx, place, generation, next_sequence)
     await tx.execute(FORSAKE, (content_id,))
     await _changed(tx, place)
     return True
@@ -114,7 +115,7 @@ async def purge(tx: Transaction, place: Place) -> None:
     row = await tx.fetch_one(CONTENT, (place.project_id, place.name))
     if row is None:
         return
-    emptied = (await _new_content(tx), place.project_id, place.name, row[0])
+    emptied = (await new_content(tx), place.project_id, place.name, row[0])
     if await tx.execute(EMPTY, emptied):
         await tx.execute(FORSAKE, (row[0],))
 
@@ -135,7 +136,7 @@ async def row_of(tx: Transaction, place: Place) -> tuple[str, int] | None:
     return None if row is None else (row[0], row[1])
 
 
-async def _new_content(tx: Transaction) -> ContentId:
+async def new_content(tx: Transaction) -> ContentId:
     row = await tx.fetch_one(NEW_CONTENT)
     assert row is not None  # the migration made it
     return ContentId(row[0])

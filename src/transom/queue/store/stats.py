@@ -2,7 +2,7 @@
 """A queue's statistics: exact, from its kept total and from the ends of indexes."""
 
 from transom.queue.model import Edge, MessageId, Place, Stats
-from transom.runtime.db.transaction import Row, Transaction
+from transom.runtime.db.transaction import Parameters, Row, Transaction
 
 TOTAL = "select content_id, total from queue where project_id = ? and name = ?"
 
@@ -31,18 +31,19 @@ async def stats(tx: Transaction, now_ms: int, place: Place) -> Stats:
     if row is None:
         return Stats()
     content_id, total = row
-    expired = await _count(tx, EXPIRED, (now_ms, content_id))
+    expired = await count(tx, EXPIRED, (now_ms, content_id))
     if total == expired:
         return Stats()
     return Stats(
         total=total - expired,
-        claimed=await _count(tx, CLAIMED, (content_id, now_ms, now_ms)),
+        claimed=await count(tx, CLAIMED, (content_id, now_ms, now_ms)),
         oldest=_edge(await tx.fetch_one(OLDEST, (content_id, now_ms)), now_ms),
         newest=_edge(await tx.fetch_one(NEWEST, (content_id, now_ms)), now_ms),
     )
 
 
-async def _count(tx: Transaction, sql: str, parameters: tuple[int, ...]) -> int:
+async def count(tx: Transaction, sql: str, parameters: Parameters) -> int:
+    """The one number that a query gives."""
     row = await tx.fetch_one(sql, parameters)
     return 0 if row is None else int(row[0])
 

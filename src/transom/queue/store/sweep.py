@@ -4,23 +4,30 @@
 Nothing depends on it but space, and the speed of a claim after very many have expired at once.
 """
 
-from collections import Counter
-
 from transom.node import once
-from transom.queue.store.claims import RELEASE_HELD
+from transom.queue.store import keys, subscriptions
+from transom.queue.store.claims import DROP_STRAND, RELEASE_HELD
 from transom.runtime.db.transaction import Transaction
 
 EXPIRED = """
 delete from message where (content_id, sequence) in (
   select content_id, sequence from message
   where expires_ms <= ? order by expires_ms limit ?)
-returning content_id
+returning content_id, length(body)
 """
 
-FEWER_OF_CONTENT = "update queue set total = total - ? where content_id = ?"
+FEWER_OF_CONTENT = """
+update queue set total = total - ?, expired = expired + ?, body_bytes = body_bytes - ?
+where content_id = ?
+"""
 
 ENDED = """
 select content_id, claim_id, expires_ms from claim where expires_ms <= ? order by expires_ms limit ?
+"""
+
+ENDED_STRANDS = """
+select content_id, claim_id, expires_ms from strand where expires_ms <= ?
+order by expires_ms limit ?
 """
 
 FORGET = "delete from claim where content_id = ? and claim_id = ? and expires_ms = ?"
@@ -37,6 +44,11 @@ delete from claim where content_id = ? and claim_id in (
   select claim_id from claim where content_id = ? limit ?)
 """
 
+EMPTY_STRANDS = """
+delete from strand where content_id = ? and (claim_id, expires_ms) in (
+  select claim_id, expires_ms from strand where content_id = ? limit ?)
+"""
+
 REMEMBER_NO_MORE = "delete from forsaken where content_id = ?"
 
 MOST_OF_A_CLAIM = 50
@@ -48,7 +60,9 @@ async def step(tx: Transaction, now_ms: int, batch: int) -> bool:
         await end_claims(tx, now_ms, max(1, batch // MOST_OF_A_CLAIM)),
         await remove_expired(tx, now_ms, batch),
         await remove_forsaken(tx, batch),
+        await keys.forget(tx, now_ms, batch),
         await once.forget(tx, now_ms, batch),
+        await subscriptions.end_expired(tx, now_ms, max(1, batch // MOST_OF_A_CLAIM)),
     ]
     return any(more)
 
@@ -56,8 +70,12 @@ async def step(tx: Transaction, now_ms: int, batch: int) -> bool:
 async def remove_expired(tx: Transaction, now_ms: int, batch: int) -> bool:
     """Removes messages whose life has ended; True if there may be more."""
     rows = await tx.fetch(EXPIRED, (now_ms, batch))
-    for content_id, number in Counter(row[0] for row in rows).items():
-        await tx.execute(FEWER_OF_CONTENT, (number, content_id))
+    sizes_bytes: dict[int, list[int]] = {}
+    for content_id, body_bytes in rows:
+        sizes_bytes.setdefault(content_id, []).append(body_bytes)
+    for content_id, sizes in sizes_bytes.items():
+        number = len(sizes)
+        await tx.execute(FEWER_OF_CONTENT, (number, number, sum(sizes), content_id))
     return len(rows) == batch
 
 
@@ -67,7 +85,11 @@ async def end_claims(tx: Transaction, now_ms: int, batch: int) -> bool:
     for content_id, claim_id, end_ms in ended:
         await tx.execute(RELEASE_HELD, (content_id, end_ms, claim_id))
         await tx.execute(FORGET, (content_id, claim_id, end_ms))
-    return len(ended) == batch
+    strands = await tx.fetch(ENDED_STRANDS, (now_ms, batch))
+    for content_id, claim_id, end_ms in strands:
+        await tx.execute(RELEASE_HELD, (content_id, end_ms, claim_id))
+        await tx.execute(DROP_STRAND, (content_id, claim_id, end_ms))
+    return len(ended) == batch or len(strands) == batch
 
 
 async def remove_forsaken(tx: Transaction, batch: int) -> bool:
@@ -78,6 +100,7 @@ async def remove_forsaken(tx: Transaction, batch: int) -> bool:
     content_id = row[0]
     removed = await tx.execute(EMPTY_MESSAGES, (content_id, content_id, batch))
     removed += await tx.execute(EMPTY_CLAIMS, (content_id, content_id, batch))
+    removed += await tx.execute(EMPTY_STRANDS, (content_id, content_id, batch))
     if not removed:
         await tx.execute(REMEMBER_NO_MORE, (content_id,))
     return True

@@ -17,7 +17,8 @@ class Context(msgspec.Struct, frozen=True):
     `project_id` is empty for an unscoped token; roles are lower-case names; `expires_ms` is the
     token's end, in milliseconds since 1970. `is_admin_project`: what Keystone says of the token's
     project; true wherever it says nothing. `credential_id`: of the application credential that the
-    token was got by, or empty.
+    token was got by, or empty. `signed`: there is no token, but a signature of ours for just this
+    call (see `Mount.admits`); whoever signed it was asked for the roles.
     """
 
     request_id: str
@@ -33,3 +34,4 @@ class Context(msgspec.Struct, frozen=True):
     expires_ms: int = 0
     is_admin_project: bool = True
     credential_id: str = ""
+    signed: bool = False

@@ -23,31 +23,34 @@ MAGIC = b"SQLite format 3\x00"
 HEADER_BYTES = 100
 CACHED_STATEMENTS = 256
 CACHE_KIB = 8192
+OPEN_BUSY_MS = 5000
+"""While a file is opened, another process may be writing to it, or may be the one that takes over
+the log of a process that was killed: then it has the file alone for a moment."""
 READ_BUSY_MS = 100
 
 
 def connect_writer(path: Path, *, busy_ms: int = 0) -> sqlite3.Connection:
     """Commits are on disk when they return; the log is copied back only when we say so."""
-    connection = _connect(path)
+    connection = _connect(path, busy_ms)
     connection.execute("pragma synchronous = full")
     connection.execute("pragma wal_autocheckpoint = 0")
-    connection.execute(f"pragma busy_timeout = {busy_ms}")
     return connection
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    connection = _connect(path)
+    connection = _connect(path, OPEN_BUSY_MS)
     connection.execute("pragma query_only = on")
     connection.execute("pragma wal_autocheckpoint = 0")
     connection.execute(f"pragma busy_timeout = {READ_BUSY_MS}")
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
+    """Some of the pragmas look into the file already."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=0,
+        timeout=busy_ms / 1000,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=CACHED_STATEMENTS,
@@ -117,7 +120,7 @@ def cannot_open(path: Path, error: sqlite3.Error | OSError) -> TransomError:
         case Fault.DAMAGED:
             return damaged(path, named(error))
         case Fault.BUSY:
-            return ConfigError(
+            return StorageUnavailable(
                 f"{path}: another program is writing to it; end that program", detail=named(error)
             )
         case Fault.REFUSED:

@@ -20,6 +20,7 @@ from pathlib import Path
 from transom.errors import StorageDamaged, StorageUnavailable
 from transom.runtime.clock import Clock
 from transom.runtime.db.connection import (
+    OPEN_BUSY_MS,
     cannot_open,
     check_header,
     connect_writer,
@@ -36,8 +37,6 @@ log = logging.getLogger(__name__)
 # Measured: quick_check takes 0.2 s for this much, cache warm (bench/db/open.py). A process that
 # was killed must be back within a second, and a kill alone cannot have harmed the file.
 QUICK_CHECK_BYTES_MAX = 128 << 20
-
-OPEN_BUSY_MS = 5000
 
 _poisoned_here: set[Path] = set()
 
@@ -138,7 +137,6 @@ def _open(path: Path, rooms: Sequence[Migrations], lock: FileLock) -> sqlite3.Co
         # process that closes it would then take itself for the last, and remove the log under us.
         check_header(path)
     unclean = lock.alone and has_log(path)
-    # Safety: while it is opened, another process may be in the middle of a write to a shared file.
     connection = connect_writer(path, busy_ms=OPEN_BUSY_MS)
     try:
         check(path, connection, rooms)

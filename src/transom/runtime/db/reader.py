@@ -25,6 +25,8 @@ class SqliteReader:
 
     problem = ""
 
+    in_order = False
+
     def __init__(self, path: Path, migrations: Sequence[Migrations]) -> None:
         self.path = path
         self._migrations = migrations
@@ -34,6 +36,9 @@ class SqliteReader:
     @property
     def name(self) -> str:
         return self.path.stem
+
+    def is_short(self, bytes_least: int) -> bool:
+        return False
 
     async def start(self) -> None:
         if self._connection is not None:

@@ -12,8 +12,10 @@ Invariants:
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 STALL_S = 30.0
 STOP_S = 60.0
+LOOK_S = 0.05
+"""How old what is known of the disk's space may be."""
 INLINE_CHECKPOINT_GROUPS = 256
 
 
@@ -41,6 +45,8 @@ class SqliteDatabase:
     `exclusive`: this process alone has the file open; otherwise several may, each writing in short
     transactions. `group_max`: verbs to a commit. `waiting_max`: writes that may wait.
     """
+
+    in_order = True
 
     def __init__(
         self,
@@ -69,6 +75,8 @@ class SqliteDatabase:
         self._groups = 0
         self._watched = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._looked_s = -LOOK_S
+        self._room_bytes = self._disk_bytes = 0
 
     @property
     def waiting(self) -> int:
@@ -92,6 +100,17 @@ class SqliteDatabase:
     def poisoned(self) -> str | None:
         """Why nothing is written any more, or None."""
         return self._writer.poisoned if self._writer is not None else None
+
+    def is_short(self, bytes_least: int) -> bool:
+        now_s = self._clock.monotonic_s()
+        if not 0.0 <= now_s - self._looked_s < LOOK_S and self._reader is not None:
+            self._looked_s = now_s
+            with suppress(OSError, sqlite3.Error):  # then what was known before holds
+                self._room_bytes, self._disk_bytes = _space(self.path, self._reader)
+        short = self._room_bytes < min(bytes_least, self._disk_bytes // 10)
+        if self._writer is not None:
+            self._writer.sparing = short
+        return short
 
     async def start(self) -> None:
         if self._writer is not None:
@@ -205,3 +224,16 @@ class SqliteDatabase:
     def _distrust(self, detail: str) -> None:
         if self._writer is not None:
             self._writer.distrust(detail)
+
+
+def _space(path: Path, reader: sqlite3.Connection) -> tuple[int, int]:
+    """(room for more, size of the disk), in bytes: pages that nothing uses are room, and what the
+    file grows by when the log is copied into it is none."""
+    disk = os.statvfs(path)
+    pages, unused, page_bytes = (
+        reader.execute(f"pragma {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    to_come = max(0, pages * page_bytes - path.stat().st_size)
+    room = disk.f_bavail * disk.f_frsize + unused * page_bytes - to_come
+    return room, disk.f_blocks * disk.f_frsize

@@ -6,7 +6,7 @@ Invariants:
 2. Each job that was put is settled on the loop, one call into the loop a group, also when the
    thread itself fails.
 3. The log is copied back into the file at most once per `CHECKPOINT_S` under load, and that long
-   after the last write, between groups.
+   after the last write, between groups; after each group while there is little room.
 """
 
 import asyncio
@@ -116,7 +116,7 @@ class WriterThread:
             for job in group:
                 job.error = unknown(repr(error))
         self._on_loop(self._settled, group)
-        if time.monotonic() - self._last_checkpoint_s >= CHECKPOINT_S:
+        if writer.sparing or time.monotonic() - self._last_checkpoint_s >= CHECKPOINT_S:
             writer.checkpoint()
             self._last_checkpoint_s = time.monotonic()
 

@@ -45,6 +45,14 @@ class Database(Protocol):
     def problem(self) -> str:
         """What keeps it from taking writes for good, and what to do about it; "" if nothing."""
 
+    @property
+    def in_order(self) -> bool:
+        """Whether writes are carried out in the order in which they were handed over."""
+
+    def is_short(self, bytes_least: int) -> bool:
+        """Whether there is less room than that for more, or than a tenth of its disk if that is
+        less; False where one cannot tell."""
+
     async def start(self) -> None:
         """Opens, checks, and takes what must be held.
 

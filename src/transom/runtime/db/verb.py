@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from transom.errors import InternalError, StorageUnavailable, TransomError
 from transom.runtime.db.faults import OF_THE_GROUP, Fault, as_error, fault_of, named
+from transom.runtime.db.several import batches
 from transom.runtime.db.transaction import Parameters, Row, Transaction, Verb
 
 T = TypeVar("T")
@@ -49,7 +50,11 @@ class SqliteTransaction:
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         try:
-            self._cursor.executemany(sql, rows)
+            for statement, parameters, at_once in batches(sql, list(rows)):
+                if at_once:
+                    self._cursor.execute(statement, parameters)
+                else:
+                    self._cursor.executemany(statement, parameters)
         except sqlite3.Error as error:
             raise self._told(error) from error
 

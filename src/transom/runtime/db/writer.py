@@ -31,6 +31,8 @@ from transom.runtime.db.verb import SqliteTransaction, drive
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 BUSY_WAIT_S = 5.0
+FULL_PAUSES_S = (0.0, 0.02, 0.1)
+"""Before each new try on a full disk, of which the log takes a part."""
 
 
 class Job(Generic[T]):
@@ -57,11 +59,26 @@ class GroupWriter:
         self._transaction = SqliteTransaction(connection)
         self.poisoned: str | None = None
         self.unsettled = True  # the log may hold what the file does not
+        self.sparing = False  # there is little room: the log is kept short
 
     def write(self, jobs: Sequence[Job[Any]]) -> None:
         if self.poisoned is not None:
             self._fail(jobs, partial(poisoned, self.poisoned))
             return
+        fault = self._written(jobs)
+        for pause_s in FULL_PAUSES_S if self.unsettled else ():
+            if fault is None or fault[0] is not Fault.FULL:
+                break
+            time.sleep(pause_s)
+            self.checkpoint()  # then the log is begun anew, once no reader needs it
+            if self.poisoned is not None:
+                break
+            fault = self._written(jobs)
+        if fault is not None:
+            self._tell(jobs, *fault)
+
+    def _written(self, jobs: Sequence[Job[Any]]) -> tuple[Fault, str] | None:
+        """Runs the group; why nothing of it was kept, or None."""
         self._transaction.failed = None
         wanted = [job for job in jobs if not job.future.cancelled()]
         try:
@@ -76,13 +93,17 @@ class GroupWriter:
         except sqlite3.Error as error:
             fault, detail = self._transaction.failed or (fault_of(error), named(error))
             self._undo()
-            if fault is Fault.DAMAGED:
-                self._poison(detail)
-            log.error("group of writes failed", extra={"fault": fault.name, "detail": detail})
-            if fault is Fault.DAMAGED:
-                self._fail(jobs, partial(unknown, detail))
-            else:
-                self._fail(jobs, partial(as_error, fault, detail))
+            return fault, detail
+        return None
+
+    def _tell(self, jobs: Sequence[Job[Any]], fault: Fault, detail: str) -> None:
+        if fault is Fault.DAMAGED:
+            self._poison(detail)
+        log.error("group of writes failed", extra={"fault": fault.name, "detail": detail})
+        if fault is Fault.DAMAGED:
+            self._fail(jobs, partial(unknown, detail))
+        else:
+            self._fail(jobs, partial(as_error, fault, detail))
 
     def checkpoint(self) -> None:
         """Copies the log into the file, as far as readers of other processes allow."""
@@ -95,6 +116,7 @@ class GroupWriter:
             # Safety: what is in the log is on disk; a full or busy file is tried after a write.
             if fault_of(error) is Fault.DAMAGED:
                 self._poison(named(error))
+            self.unsettled = True
             log.warning("checkpoint failed", extra={"detail": named(error)})
 
     def distrust(self, detail: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All mounts of one port as one ASGI application.
+"""All mounts of one port as one application.
 
 Beside the mounts, the port's root has `/` (what is mounted), `/healthz`, `/readyz` and `/metrics`;
 each mount, and the root, has its `/openapi.json`.
@@ -9,30 +9,27 @@ Invariants:
 2. HEAD is served wherever GET is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import Any, cast
 
-import falcon
-import falcon.asgi
 from prometheus_client import CollectorRegistry
 
-from transom.errors import MethodNotAllowed, NotFound, TransomError
-from transom.runtime.auth.context import Context
+from transom.errors import BadRequest, MethodNotAllowed, NotFound
 from transom.runtime.clock import Clock, SystemClock
-from transom.runtime.http.dispatch import Authenticate, Door, Request, write
+from transom.runtime.http.cycle import Application, Cycle, Outgoing
+from transom.runtime.http.dispatch import Authenticate, Door
 from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.openapi import documented
 from transom.runtime.http.rates import Rates
-from transom.runtime.http.refusal import by_status, refusal
 from transom.runtime.http.request_ids import request_ids
 from transom.runtime.http.root import Warnings, root_mount
 from transom.runtime.http.route import Mount, Route
 from transom.runtime.http.router import Responder, Router
+from transom.runtime.http.visits import Census, openings
 from transom.runtime.ids import Randomness
 from transom.runtime.telemetry.audit import AuditLog
-from transom.runtime.telemetry.correlation import current
 from transom.runtime.telemetry.metrics import RequestMetrics
 
 Checks = Mapping[str, Callable[[], bool]]
@@ -51,7 +48,7 @@ def make_app(
     clock: Clock | None = None,
     share: float = 1.0,
     audit_log: AuditLog | None = None,
-) -> falcon.asgi.App[Any, Any]:
+) -> Application:
     """The application.
 
     `registry`: what `/metrics` shows; the doors' own figures are added to it. `checks`: name ->
@@ -79,15 +76,22 @@ def make_app(
         audit_log,
     )
     root = root_mount(mounts, checks or {}, registry, warnings)
-    every_mount = [documented(mount) for mount in (*mounts, root)]
+    census = Census(limits)
+    registry.register(census)
+    every_mount = [
+        replace(shown, routes=[*shown.routes, *openings(door, shown, census)])
+        for shown in map(documented, (*mounts, root))
+    ]
     router = _routed(door, every_mount)
-    app: falcon.asgi.App[Any, Any] = falcon.asgi.App(
-        request_type=Request, router=cast(Any, router), independent_middleware=True
-    )
-    app.resp_options.default_media_type = cast(Any, None)
-    on_error = _error_handler(door, router)
-    for kind in (Exception, falcon.HTTPError, falcon.HTTPStatus):
-        app.add_error_handler(kind, on_error)
+
+    def app(request: Cycle) -> Awaitable[Outgoing | None]:
+        try:
+            respond = router.find(request)[request.method]
+        except BadRequest as error:
+            mount = router.mount_of(request.raw_path.decode("ascii"))
+            respond = door.refuser(mount, "other", partial(type(error), error.text))
+        return respond(request)
+
     return app
 
 
@@ -110,28 +114,3 @@ def _responders(door: Door, mount: Mount, routes: list[Route]) -> dict[str, Resp
     if "GET" in responders:
         responders.setdefault("HEAD", responders["GET"])
     return responders
-
-
-def _error_handler(door: Door, router: Router) -> Callable[..., Any]:
-    """For what fails before a responder runs: falcon's own refusals, paths that do not decode."""
-
-    async def on_error(
-        req: Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, Any]
-    ) -> None:
-        request_id = door.new_request_id()
-        current.set(Context(request_id))
-        known = error if isinstance(error, TransomError) else _translated(error)
-        mount = router.mount_of(req.path)
-        answer = refusal(known, mount, request_id, door.unauthorized)
-        write(answer, request_id, resp)
-        audit = door.audit(mount)
-        if audit is not None:
-            audit.told(req.scope, request_id, answer.status, 0.0)
-
-    return on_error
-
-
-def _translated(error: Exception) -> Exception:
-    if isinstance(error, falcon.HTTPError | falcon.HTTPStatus):
-        return by_status(error.status_code)
-    return error

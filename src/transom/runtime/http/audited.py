@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a door tells the audit log of its requests.
 
-Told are all requests that change something or would have, and those to read that were denied. A
-line is made of the token's context, the request line and the outcome: no header, no query and no
-body goes into it, so no secret can.
+Told are all requests that change something or would have, and those to read, or of routine (see
+`Route`), that were denied. A line is made of the token's context, the request line and the outcome:
+no header, no query and no body goes into it, so no secret can.
 
 Invariants:
 1. The line is written when the outcome is known, before the answer goes out.
@@ -11,11 +11,10 @@ Invariants:
    carried out that would change something, and no success is told whose line is not written.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -38,51 +37,64 @@ CALLERS_MAX = 1000
 _callers: dict[tuple[Any, ...], msgspec.Raw] = {}
 
 
+class Asked(Protocol):
+    """What is told of a request: see `cycle.Cycle`."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def raw_path(self) -> bytes: ...
+
+    @property
+    def host(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One mount's. `mount`: its prefix."""
+    """One mount's. `mount`: its prefix. `routine`: of the route that is asked for."""
 
     log: AuditLog
     mount: str
+    routine: bool = False
 
     def admit(self, method: str, request_id: str) -> None:
         """Raises: Unavailable for a write that could not be audited, where it has to be."""
-        if method not in READS and not self.log.ready():
+        if not self._reads(method) and not self.log.ready():
             current.set(Context(request_id))
             raise unaudited()
 
-    def told(
-        self, scope: Mapping[str, Any], request_id: str, status: int, duration_s: float
-    ) -> bool:
+    def told(self, asked: Asked, request_id: str, status: int, duration_s: float) -> bool:
         """Whether the answer may go out. `status` 0: the outcome is not known."""
-        method = scope["method"]
-        reads = method in READS
+        reads = self._reads(asked.method)
         if reads and status not in DENIALS:
             return True
         now_s = time()
-        written = self.log.write(self._entry(scope, request_id, status, duration_s, now_s), now_s)
+        written = self.log.write(self._entry(asked, request_id, status, duration_s, now_s), now_s)
         return written or reads or not self.log.needed
+
+    def _reads(self, method: str) -> bool:
+        return self.routine or method in READS
 
     def _entry(
         self,
-        scope: Mapping[str, Any],
+        asked: Asked,
         request_id: str,
         status: int,
         duration_s: float,
         now_s: float,
     ) -> Entry:
         context = current.get()
-        client = scope.get("client")
         return Entry(
             datetime.fromtimestamp(now_s, UTC),
             request_id,
             "allowed" if 0 < status < 400 else _refused(status),
             status,
-            scope["method"],
+            asked.method,
             self.mount,
-            shown(scope["raw_path"].decode("latin-1")),
+            shown(asked.raw_path.decode("latin-1")),
             int(duration_s * 1e6),
-            client[0] if client else "",
+            asked.host,
             _caller(context) if context is not None and context.user_id else NOBODY,
             claimed(request_id),
         )

@@ -22,7 +22,6 @@ from transom.runtime.http.depth import DEPTH_MOST, is_too_deep
 from transom.runtime.http.inflate import Inflater
 from transom.runtime.http.route import Route
 
-Event = dict[str, Any]
 WIDEST = 2**63
 
 _DIGITS = bytes(ord("0") if 48 <= byte <= 57 else ord(" ") for byte in range(256))
@@ -31,19 +30,15 @@ _LONG_RUN = b"0" * 19
 a look at each of its values, in 6.7 (bench/http/pieces.py)."""
 
 
-class Disconnected(Exception):
-    """The caller went away before its request was whole; nobody waits for an answer."""
-
-
 class Arriving(Protocol):
-    """A request of which one event (ASGI's `http.request`) has been taken already.
-
-    `content` is set to the whole body, as it is decoded.
-    """
+    """What is read of a request: see `cycle.Cycle`. `content` is set to the body, as decoded."""
 
     content: bytes
-    first_event: Event
-    next_event: Callable[[], Awaitable[Event]]
+    more_body: bool
+
+    def taken(self) -> bytes: ...
+
+    async def next_chunk(self) -> bytes: ...
 
 
 BodyReader = Callable[[Arriving, Mapping[bytes, bytes]], Awaitable[Any]]
@@ -65,12 +60,11 @@ def body_reader(route: Route, bytes_max: int, whole_s: float) -> BodyReader | No
         length = headers.get(b"content-length")
         if length is not None and int(length) > limit:
             raise too_large(limit)
-        event = request.first_event
-        content: bytes = event.get("body", b"")
+        content = request.taken()
         encoding = headers.get(b"content-encoding", b"identity")
         if encoding != b"identity" and encoding.strip().lower() != b"identity":
-            content = await _inflated(request, Inflater(encoding, limit), limit, whole_s)
-        elif event.get("more_body", False):
+            content = await _inflated(request, content, Inflater(encoding, limit), limit, whole_s)
+        elif request.more_body:
             content = await _rest(request, content, limit, whole_s)
         elif len(content) > limit:
             raise too_large(limit)
@@ -134,16 +128,9 @@ async def _rest(request: Arriving, content: bytes, limit: int, whole_s: float) -
     size = len(content)
     try:
         async with asyncio.timeout(whole_s):
-            while True:
-                if size > limit:
-                    raise too_large(limit)
-                event = await request.next_event()
-                if event["type"] == "http.disconnect":
-                    raise Disconnected
-                chunks.append(event.get("body", b""))
+            while request.more_body and size <= limit:
+                chunks.append(await request.next_chunk())
                 size += len(chunks[-1])
-                if not event.get("more_body", False):
-                    break
     except TimeoutError:
         raise RequestTimeout from None
     if size > limit:
@@ -151,21 +138,20 @@ async def _rest(request: Arriving, content: bytes, limit: int, whole_s: float) -
     return b"".join(chunks)
 
 
-async def _inflated(request: Arriving, inflater: Inflater, limit: int, whole_s: float) -> bytes:
+async def _inflated(
+    request: Arriving, content: bytes, inflater: Inflater, limit: int, whole_s: float
+) -> bytes:
     """As `_rest`, each chunk inflated when it comes: a bomb is refused by its first ones."""
-    event = request.first_event
-    chunks = [inflater.inflate(event.get("body", b""))]
-    size = len(event.get("body", b""))
+    chunks = [inflater.inflate(content)]
+    size = len(content)
     try:
         async with asyncio.timeout(whole_s):
-            while event.get("more_body", False):
-                event = await request.next_event()
-                if event["type"] == "http.disconnect":
-                    raise Disconnected
-                size += len(event.get("body", b""))
+            while request.more_body:
+                content = await request.next_chunk()
+                size += len(content)
                 if size > limit:
                     raise too_large(limit)
-                chunks.append(inflater.inflate(event.get("body", b"")))
+                chunks.append(inflater.inflate(content))
     except TimeoutError:
         raise RequestTimeout from None
     inflater.end()

@@ -74,7 +74,7 @@ class SecuredListener:
 
     def _begin(self, accepted: socket.socket) -> None:
         shared = self._shared
-        under_way = len(shared.handshakes) + len(shared.state.connections)
+        under_way = len(shared.handshakes) + len(shared.connections)
         if under_way >= shared.limits.connections_max:
             accepted.close()
             return

@@ -41,7 +41,14 @@ class Headers(Mapping[str, str]):
         self._decoded: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
-        return self._all()[name]
+        """Handlers ask for one or two, so those alone are decoded."""
+        if self._decoded is None:
+            wanted = name.encode("latin-1", "replace")
+            values = [value for sent, value in self._raw if sent == wanted]
+            if not values or name.replace("_", "-") in IDENTITY_HEADERS:
+                raise KeyError(name)
+            return b",".join(values).decode("latin-1")
+        return self._decoded[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())

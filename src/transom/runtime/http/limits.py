@@ -67,6 +67,38 @@ class HttpLimits:
     address_burst: int = option(
         50, "What may come so at once, after a rest.", unit="requests", least=1
     )
+    sockets_max: int = option(
+        1000, "Open WebSockets; one more is answered 503 and closed.", least=1
+    )
+    project_sockets_max: int = option(
+        200, "Open WebSockets of one project; one more is refused.", least=1
+    )
+    address_sockets_max: int = option(
+        100,
+        "Open WebSockets from one address (an IPv6 /64; never loopback); one more is answered 429.",
+        least=1,
+    )
+    socket_requests_max: int = option(
+        64, "Requests of one WebSocket that are carried out at once; the next waits.", least=1
+    )
+    socket_unsent_bytes_max: int = option(
+        4_194_304,
+        "What may wait to be sent to a WebSocket; one that reads more slowly is closed.",
+        unit="bytes",
+        least=65_536,
+    )
+    socket_sign_in_s: float = option(
+        30.0, "A WebSocket without a valid token is closed then.", unit="s", least=0.1
+    )
+    socket_ping_s: float = option(
+        20.0,
+        "A WebSocket from which nothing comes is asked for a sign of life.",
+        unit="s",
+        least=0.1,
+    )
+    socket_pong_s: float = option(
+        20.0, "A WebSocket that then gives none is closed.", unit="s", least=0.1
+    )
     backlog: int = option(
         1024, "Connections that the kernel holds until they are accepted.", least=1
     )

@@ -4,10 +4,13 @@
 Invariant: a limit is never more than the bound, so a page's cost is bounded whatever is asked.
 """
 
+import re
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from transom.errors import BadRequest
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 def parsed_limit(query: Mapping[str, str], *, default: int, most: int) -> int:
@@ -22,4 +25,10 @@ def parsed_limit(query: Mapping[str, str], *, default: int, most: int) -> int:
 
 def next_link(path: str, query: Mapping[str, str], *, marker: str) -> str:
     """The path with the query of this page, but with the next marker."""
-    return f"{path}?{urlencode({**query, 'marker': marker})}"
+    fields = {**query, "marker": marker}
+    pairs = [f"{_quoted(name)}={_quoted(value)}" for name, value in fields.items()]
+    return f"{path}?{'&'.join(pairs)}"
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote_plus(text)

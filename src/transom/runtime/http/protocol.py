@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One connection: uvicorn's httptools protocol with bounds on bytes and on time.
+"""One connection: a parser (httptools) with bounds on bytes and on time.
 
 Invariants:
 1. What a connection makes this process hold is bounded: headers (also a single endless one),
@@ -9,7 +9,8 @@ Invariants:
 3. A request that is refused before it is whole gets its answer: our side is shut, what still
    arrives is thrown away for a while, and only then is the connection closed.
 4. Nothing is written to a connection between the parts of another answer.
-5. Nobody in front can have read the request's bounds or target otherwise: one Host, and no transfer
+5. After an answer of 101 the connection is its socket's: bytes, ends and deadlines go there.
+6. Nobody in front can have read the request's bounds or target otherwise: one Host, and no transfer
    coding but `chunked` (RFC 9112, 3.2 and 6.1). The parser refuses the rest: both lengths, folded
    or bare-CR lines, NUL, sizes that are no plain numbers.
 """
@@ -19,13 +20,10 @@ import re
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, cast
+from typing import cast
 
 import httptools
 import msgspec
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from transom.errors import (
     BadRequest,
@@ -35,9 +33,11 @@ from transom.errors import (
     Unavailable,
     catalogued,
 )
-from transom.runtime.http.cycle import Application, Cycle
+from transom.runtime.http.cycle import STATUS_LINE, Application, Cycle, Outgoing
+from transom.runtime.http.flow import HIGH_WATER_BYTES, FlowControl
 from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.route import plain_error
+from transom.runtime.http.websocket import Socket, Switch
 
 LINGER_S = 2.0
 
@@ -52,6 +52,7 @@ class Phase(Enum):
     HEADERS = auto()
     BODY = auto()
     CLOSING = auto()
+    SWITCHED = auto()
 
 
 class Shared:
@@ -64,92 +65,138 @@ class Shared:
         self.draining = False
         self.common_headers = b""
         self.connection_lost = asyncio.Event()
-        self.state = ServerState()
+        self.connections: set[BoundedProtocol] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.handshakes: set[asyncio.Task[None]] = set()
+        self.socket_tasks: set[asyncio.Task[None]] = set()
 
-    def refusal(self, error: TransomError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Status, headers and body of an answer that the application does not make."""
+    def refusal(self, error: TransomError) -> Outgoing:
+        """An answer that the application does not make."""
         entry = catalogued(type(error))
         request_id = self.new_request_id()
         body = msgspec.json.encode(plain_error(entry, error.text, request_id))
-        headers = [
-            (b"x-openstack-request-id", request_id.encode()),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
+        lines = f"x-openstack-request-id: {request_id}\r\ncontent-type: application/json\r\n"
         if entry.status == 503:
-            headers.append((b"retry-after", b"1"))
-        return entry.status, headers, body
+            lines += "retry-after: 1\r\n"
+        return Outgoing(entry.status, lines.encode(), body)
 
 
 class _Refused(Exception):
     """Raised in a parser's callback to leave it; `refused` holds why."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(asyncio.Protocol):
     """See the module."""
 
-    cycle: Cycle  # type: ignore[assignment]
-    pipeline: deque[tuple[Cycle, Application]]  # type: ignore[assignment]
+    transport: asyncio.Transport
+    flow: FlowControl
 
-    def __init__(self, config: Config, shared: Shared) -> None:
-        super().__init__(config, shared.state, {}, asyncio.get_running_loop())
+    def __init__(self, app: Application, shared: Shared) -> None:
+        self.app = app
         self.shared = shared
         self.limits = shared.limits
+        self.loop = asyncio.get_running_loop()
+        # What follows a last request is thrown away, by `_linger`, and not a fault of the request.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.host = ""
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.continue_awaited = False
+        self.cycle: Cycle | None = None
+        self.pipeline: deque[tuple[Cycle, Application]] = deque()
         self.phase = Phase.IDLE
         self.phase_since_s = shared.now_s
         self.unsent_bytes = 0
         self.unsent_since_s = shared.now_s
         self.refused: TransomError | None = None
-        self.answered = False
         self.unparsed_bytes = 0
         self.body_bytes = 0
         self.body_bytes_checked = 0
         self.hosts = 0
+        self.socket: Socket | None = None
+        self.early: bytearray | None = None
 
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
-        if len(self.connections) > self.limits.connections_max:
+        self.transport = cast(asyncio.Transport, transport)
+        self.flow = FlowControl(self.transport)
+        peer = transport.get_extra_info("peername")
+        self.host = str(peer[0]) if isinstance(peer, tuple) else ""
+        connections = self.shared.connections
+        connections.add(self)
+        if len(connections) > self.limits.connections_max:
             self._refuse(Unavailable("This door has no free connection; try again."))
         elif self.shared.draining:
             self.finish()
 
     def data_received(self, data: bytes) -> None:
+        if self.socket is not None:
+            self.socket.data_received(data)
+            return
         if self.phase is Phase.CLOSING:
+            return
+        if self.early is not None:
+            self._keep_early(data)
             return
         self.unparsed_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # answered as if no upgrade had been asked for; the connection closes afterwards
+        except httptools.HttpParserUpgrade as ended:
+            self.early = bytearray()
+            self._keep_early(data[ended.args[0] :])
+            return
         except httptools.HttpParserError:
             self._refuse(self.refused or BadRequest("This is no HTTP request."))
             return
         if self.phase is not Phase.IDLE and self.unparsed_bytes > self.limits.header_bytes_max:
             self._refuse(HeadersTooLarge())
 
-    def eof_received(self) -> None:
-        """Half-closed by the caller: what was asked whole is answered, then it is closed."""
-        if self._answering() and self.phase is Phase.IDLE and self.transport.can_write_eof():
-            self.cycle.keep_alive = False
-            return True  # type: ignore[return-value]
-        return None
+    def eof_received(self) -> bool | None:
+        """Half-closed by the caller: what was asked whole is answered, then it is closed; but for
+        what waits as long as the caller does (`Cycle.attended`)."""
+        if self.socket is not None:
+            self.socket.eof_received()
+            return None
+        cycle = self.cycle
+        if cycle is None or not self._answering() or self.phase is not Phase.IDLE:
+            return None
+        if cycle.attended or not self.transport.can_write_eof():
+            return None
+        cycle.keep_alive = False
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = Phase.CLOSING
         self.pipeline.clear()
-        super().connection_lost(exc)
+        self.shared.connections.discard(self)
+        if self.cycle is not None:
+            self.cycle.give_up()
+        self.flow.resume_writing()
+        if self.socket is not None:
+            self.socket.connection_lost()
         self.shared.connection_lost.set()
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+        if self.socket is not None:
+            self.socket.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+        if self.socket is not None:
+            self.socket.resume_writing()
 
     # From the parser
 
     def on_message_begin(self) -> None:
         self.phase = Phase.HEADERS
         self.phase_since_s = self.shared.now_s
+        self.url = b""
+        self.headers = []
         self.hosts = 0
-        super().on_message_begin()
+        self.continue_awaited = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -177,7 +224,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.phase_since_s = self.shared.now_s
         self.body_bytes = self.body_bytes_checked = 0
         parser = self.parser
-        scope = cast(dict[str, Any], self.scope)
         url = httptools.parse_url(self.url)
         if not self.url.isascii() or not url.path or url.fragment is not None:
             self._fail(BadRequest("The request's target cannot be used."))
@@ -186,26 +232,39 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(BadRequest("HTTP/1.1 is spoken here."))
         if self.hosts != 1 and (self.hosts or version == "1.1"):
             self._fail(BadRequest("The request needs one Host header."))
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["raw_path"] = url.path
-        scope["path"] = url.path.decode("ascii")
-        scope["query_string"] = url.query or b""
+        if parser.should_upgrade():
+            self._check_upgrade(version)
         keep_alive = parser.should_keep_alive() and version != "1.0" and not parser.should_upgrade()
-        self._begin(keep_alive and not self.shared.draining)
+        self._begin(
+            Cycle(
+                parser.get_method().decode("ascii"),
+                url.path,
+                url.query or b"",
+                self.headers,
+                self.host,
+                self,
+                continue_awaited=self.continue_awaited,
+                keep_alive=keep_alive and not self.shared.draining,
+            )
+        )
 
     def on_body(self, body: bytes) -> None:
         """Small chunks may cost some framing each; 8 bytes of it for each of theirs are free."""
         size = len(body)
         self.body_bytes += size
         self.unparsed_bytes -= 9 * size
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.came(body)
+            if len(cycle.body) > HIGH_WATER_BYTES:
+                self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         self.phase = Phase.IDLE
         self.phase_since_s = self.shared.now_s
         self.unparsed_bytes = 0
-        super().on_message_complete()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.came_whole()
 
     # From the request
 
@@ -214,13 +273,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def refusal(self, error: TransomError) -> bytes:
         """The whole answer, after which the connection closes."""
-        status, headers, body = self.shared.refusal(error)
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        head = [STATUS_LINE[status], self.shared.common_headers, *lines]
-        return b"".join([*head, b"connection: close\r\n\r\n", body])
+        status, lines, body, _ = self.shared.refusal(error)
+        ends = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        return b"".join([STATUS_LINE[status], self.shared.common_headers, lines, ends, body])
 
     def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
         if self.transport.is_closing() or self.phase is Phase.CLOSING:
             return
         if self.phase is not Phase.BODY:
@@ -239,6 +296,21 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
 
+    def switch(self, switch: Switch) -> None:
+        """The answer was 101: the connection is a socket's from here on."""
+        if self.transport.is_closing() or self.phase is Phase.CLOSING:
+            return
+        self.phase = Phase.SWITCHED
+        early, self.early = self.early, None
+        self.flow.resume_reading()
+        self.socket, task = switch(self.transport, self.shared.now_s)
+        self.shared.socket_tasks.add(task)
+        task.add_done_callback(self.shared.socket_tasks.discard)
+        if self.shared.draining:
+            self.socket.shutdown()
+        if early:
+            self.socket.data_received(bytes(early))
+
     def finish(self) -> None:
         """Closes after the last answer, or without one; lingers if a request is still coming."""
         if self.phase is Phase.IDLE:
@@ -256,6 +328,8 @@ class BoundedProtocol(HttpToolsProtocol):
         waited_s = now_s - self.phase_since_s
         if self._stalled(now_s):
             self.transport.abort()
+        elif self.socket is not None:
+            self.socket.check(now_s)
         elif self.phase is Phase.CLOSING:
             if not self.unsent_bytes and waited_s > LINGER_S:
                 self.transport.abort()
@@ -271,7 +345,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Stops taking requests; those under way are answered."""
-        if self._answering():
+        if self.socket is not None:
+            self.socket.shutdown()
+        elif self.cycle is not None and self._answering():
             self.cycle.keep_alive = False
         elif self.phase is Phase.IDLE:
             self.finish()
@@ -279,30 +355,26 @@ class BoundedProtocol(HttpToolsProtocol):
     def _answering(self) -> bool:
         return self.cycle is not None and (bool(self.pipeline) or not self.cycle.response_complete)
 
-    def _begin(self, keep_alive: bool) -> None:
-        app: Any = self.app
-        if len(self.tasks) >= self.limits.requests_max:
+    def _begin(self, cycle: Cycle) -> None:
+        app = self.app
+        if len(self.shared.tasks) >= self.limits.requests_max:
             app = self._overloaded
         waiting = self._answering()
-        self.cycle = Cycle(
-            cast(dict[str, Any], self.scope), self, self.expect_100_continue, keep_alive
-        )
+        self.cycle = cycle
         if waiting:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
+            self.pipeline.appendleft((cycle, app))
         else:
-            self._run(self.cycle, app)
+            self._run(cycle, app)
 
     def _run(self, cycle: Cycle, app: Application) -> None:
-        task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        tasks = self.shared.tasks
+        task = self.loop.create_task(cycle.run(app))
+        task.add_done_callback(tasks.discard)
+        tasks.add(task)
 
-    async def _overloaded(self, scope: Any, receive: Any, send: Any) -> None:
-        error = Unavailable("This door has no room for the request; try again.")
-        status, headers, body = self.shared.refusal(error)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    async def _overloaded(self, cycle: Cycle) -> Outgoing:
+        return self.shared.refusal(Unavailable("This door has no room for the request; try again."))
 
     def _stalled(self, now_s: float) -> bool:
         """True if nothing of what is to be sent has gone out for too long."""
@@ -311,6 +383,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.unsent_since_s = now_s
         self.unsent_bytes = unsent_bytes
         return now_s - self.unsent_since_s > self.limits.write_s
+
+    def _keep_early(self, data: bytes) -> None:
+        """What came behind a request to upgrade is the socket's, if there will be one.
+
+        Otherwise it is dropped: such a connection closes after its answer."""
+        if self.early is not None:
+            self.early += data
+            if len(self.early) > self.limits.header_bytes_max:
+                self.flow.pause_reading()
 
     def _check_progress(self, waited_s: float) -> None:
         if self.flow.read_paused:
@@ -324,13 +405,27 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _on_framing(self, name: bytes, value: bytes) -> None:
         if name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
+            self.continue_awaited = value.lower() == b"100-continue"
         elif name == b"host":
             self.hosts += 1
             if _HOST.fullmatch(value) is None:
                 self._fail(BadRequest("The Host header is no host."))
         elif value.lower() != b"chunked" or self.parser.get_http_version() != "1.1":
             self._fail(BadRequest("The only Transfer-Encoding here is chunked, in HTTP/1.1."))
+
+    def _check_upgrade(self, version: str) -> None:
+        """What follows such a request is another protocol's to the parser, also if it is a body."""
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        if version == "1.0":
+            self._fail(BadRequest("Another protocol is only asked for in HTTP/1.1."))
+        if any(name == b"transfer-encoding" for name, _ in self.headers) or any(
+            value.strip(b"0") for value in lengths
+        ):
+            self._fail(
+                BadRequest(
+                    "A request with a body cannot ask for another protocol: leave out Upgrade."
+                )
+            )
 
     def _header_bytes_over(self) -> bool:
         """Exact, for when other requests came in the same packets."""
@@ -351,9 +446,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             self.flow.pause_reading()
             return
-        if self._answering():
-            if not begun or self.cycle.response_started:
-                self.cycle.keep_alive = self.cycle.keep_alive and not begun
+        if self.cycle is not None and self._answering():
+            if not begun:
                 self.flow.pause_reading()
                 return
             self.cycle.give_up()

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Mapping
 
 from transom.errors import (
-    CATALOGUE,
-    BadRequest,
     InternalError,
     MessagingError,
     MethodNotAllowed,
@@ -62,11 +60,3 @@ def _headers(
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
     return headers
-
-
-def by_status(status: int) -> TransomError:
-    """The caller's error that answers with this HTTP status, else what is nearest to it."""
-    for kind, entry in CATALOGUE.items():
-        if entry.status == status:
-            return kind()
-    return BadRequest() if status < 500 else InternalError()

@@ -26,7 +26,7 @@ class Call(Generic[B]):
     have been stripped, `context` is the identity. `body`: the decoded body, or None where the
     route takes none; raw bytes where the route's body type is `bytes`. `client`: the address that
     the request came from. `repeat`: what its Idempotency-Key says, where it has one and the route
-    is `repeatable`.
+    is `repeatable`. `hung_up`: returns when the caller is gone, for what makes callers wait.
     """
 
     context: Context
@@ -37,16 +37,21 @@ class Call(Generic[B]):
     body: B
     client: str = ""
     repeat: Repeat | None = None
+    hung_up: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(slots=True)
 class Answer:
-    """What goes out. `body`: bytes go as they are, None is no body, anything else becomes JSON."""
+    """What goes out. `body`: bytes go as they are, None is no body, anything else becomes JSON.
+
+    `switch`: with status 101, what takes the connection over (see `runtime.http.websocket`).
+    """
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
+    switch: Any = None
 
 
 Handler = Callable[[Call[Any]], Awaitable[Answer]]
@@ -75,8 +80,9 @@ class Route:
     `bytes` for the raw body, None for no body. `body_optional`: an absent body becomes None.
     `body_types`: the content types taken; an absent content type counts as the first.
     `body_bytes_max`: None is the door's limit. `public`: the door asks for no token;
-    `checks_token`: but the handler does. `repeatable`: takes an Idempotency-Key, in `Call.repeat`;
-    a POST or PATCH that does not, refuses one.
+    `checks_token`: but the handler does. `routine`: it changes nothing that anybody has to answer
+    for, so the audit log is told of it as of a reading call: where it is denied. `repeatable`:
+    takes an Idempotency-Key, in `Call.repeat`; a POST or PATCH that does not, refuses one.
     `answer_types`: the media types answered with; a caller that accepts none of them gets 406.
     `parameters`, `answers` (status -> type of the body; None: no body): for documents, which
     add what the door refuses by itself.
@@ -91,10 +97,26 @@ class Route:
     body_bytes_max: int | None = None
     public: bool = False
     checks_token: bool = False
+    routine: bool = False
     repeatable: bool = False
     answer_types: tuple[str, ...] = ("application/json",)
     parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, Any] = field(default_factory=dict)
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRoute:
+    """A path where a WebSocket can be opened.
+
+    `handler`: (socket, its visit: who opened it and how its requests are carried out; see
+    `runtime.http.visits`); it runs until the socket ends. `message_bytes_max`: of one message that
+    comes in.
+    """
+
+    path: str
+    handler: Callable[[Any, Any], Awaitable[None]]
+    message_bytes_max: int
     summary: str = ""
 
 
@@ -126,11 +148,21 @@ def plain_error(entry: Entry, text: str, request_id: str) -> PlainError:
     }
 
 
+Admits = Callable[[str, str, Sequence[tuple[bytes, bytes]]], Context | None]
+"""(method, path below the mount as sent, headers as sent) -> who is let in without a token, or None
+for what needs one. Raises: an error of the tree, for a request that is not let in at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A part's routes below one prefix (`/queue`)."""
+    """A part's routes below one prefix (`/queue`).
+
+    `admits`: who is let in by something else than a token; asked only for requests that show none.
+    """
 
     prefix: str
     routes: Sequence[Route]
     error_shape: ErrorShape = plain_error
     unauthorized_headers: Mapping[str, str] = field(default_factory=dict)
+    admits: Admits | None = None
+    sockets: Sequence[SocketRoute] = ()

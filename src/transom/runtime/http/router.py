@@ -7,22 +7,29 @@ Invariants:
    expression.
 3. One slash at the end of a path means nothing.
 4. What is no UTF-8 once decoded, or no percent-encoding, is a BadRequest.
-
-The interface is that of a falcon router (`find`), so the framework dispatches through it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from transom.errors import BadRequest
+from transom.runtime.http.cycle import Cycle, Outgoing
 from transom.runtime.http.route import Mount
 
-Responder = Callable[..., Awaitable[None]]
+Responder = Callable[[Cycle], Awaitable[Outgoing | None]]
 NotFoundFor = Callable[[Mount], Responder]
 NotAllowedFor = Callable[[Mount, tuple[str, ...]], Responder]
 
 _HEX = frozenset("0123456789abcdefABCDEF")
+
+
+class Routed(Protocol):
+    """What is read and set of a request: see `cycle.Cycle`."""
+
+    raw_path: bytes
+    fields: dict[str, str]
+    url_path: str
 
 
 class Methods(dict[str, Responder]):
@@ -39,10 +46,9 @@ class Methods(dict[str, Responder]):
 class _Leaf:
     """What serves one path template."""
 
-    __slots__ = ("methods", "names", "prefix_length", "template")
+    __slots__ = ("methods", "names", "prefix_length")
 
-    def __init__(self, template: str, names: tuple[str, ...], prefix: str, methods: Methods):
-        self.template = template
+    def __init__(self, names: tuple[str, ...], prefix: str, methods: Methods) -> None:
         self.names = names
         self.prefix_length = len(prefix)
         self.methods = methods
@@ -87,24 +93,20 @@ class Router:
             raise ValueError(f"the template {template!r} clashes")
         methods = Methods(otherwise)
         methods.update(responders)
-        node.leaf = _Leaf(template, tuple(names), mount.prefix, methods)
+        node.leaf = _Leaf(tuple(names), mount.prefix, methods)
 
-    def find(self, uri: str, req: Any = None) -> tuple[Any, Methods, dict[str, Any], str]:
-        """For falcon: (resource, methods, arguments, template). Sets `path` on the request.
-
-        Raises: BadRequest.
-        """
-        raw = req.scope.get("raw_path")
-        sent: str = uri if raw is None else raw.decode("ascii")
+    def find(self, request: Routed) -> Methods:
+        """What serves the path; sets `fields` and `url_path` of the request. Raises: BadRequest."""
+        sent = request.raw_path.decode("ascii")
         found: list[str] = []
         leaf = _search(self._root, _segments(sent), 0, found)
         if leaf is None:
-            return self, self._methods_of_absent(sent), {}, ""
+            return self._methods_of_absent(sent)
         if found:
             values = map(decoded, found) if "%" in sent else found
-            req.fields = dict(zip(leaf.names, values, strict=True))
-        req.url_path = sent[leaf.prefix_length :]
-        return self, leaf.methods, {}, leaf.template
+            request.fields = dict(zip(leaf.names, values, strict=True))
+        request.url_path = sent[leaf.prefix_length :]
+        return leaf.methods
 
     def mount_of(self, sent: str) -> Mount:
         """Whose form an answer to this path has: the mount with the longest prefix."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP server of a process: uvicorn's parser and connections inside our own loop.
+"""The HTTP server of a process: listening sockets and their connections.
 
 Invariants:
 1. Signals are the process's own business; nothing here touches them.
@@ -22,10 +22,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
-from typing import Any, cast
 
-from uvicorn.config import Config
-
+from transom.runtime.http.cycle import Application
 from transom.runtime.http.handshake import SecuredListener
 from transom.runtime.http.limits import HttpLimits
 from transom.runtime.http.protocol import BoundedProtocol, Shared
@@ -43,7 +41,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: Any,
+        app: Application,
         sockets: Sequence[socket.socket],
         limits: HttpLimits | None = None,
         *,
@@ -68,30 +66,18 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        return 0 if self._shared is None else len(self._shared.state.connections)
+        return 0 if self._shared is None else len(self._shared.connections)
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         limits = within_descriptors(self._limits)
         shared = Shared(limits, request_ids(self._random), loop.time())
         self._shared = shared
-        config = Config(
-            self._app,
-            interface="asgi3",
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-        )
-        config.load()
         self._sweep()
         tls = self._tls
 
         def plain() -> BoundedProtocol:
-            return BoundedProtocol(config, shared)
+            return BoundedProtocol(self._app, shared)
 
         for listening in self._sockets:
             own = listening.dup()
@@ -110,7 +96,7 @@ class HttpServer:
         shared.draining = True
         for server in self._servers:
             server.close()
-        for connection in list(shared.state.connections):
+        for connection in list(shared.connections):
             connection.shutdown()
         self._on_drain()
         await self._drained(shared)
@@ -122,20 +108,19 @@ class HttpServer:
     async def _drained(self, shared: Shared) -> None:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._limits.drain_s
-        state = shared.state
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until_s):
-                while state.connections:
+                while shared.connections:
                     shared.connection_lost.clear()
                     await shared.connection_lost.wait()
-                if state.tasks:  # their callers are gone already
-                    await asyncio.wait(list(state.tasks))
-        if state.tasks:
-            log.warning("requests cut off by the stop", extra={"requests": len(state.tasks)})
-        tasks = list(state.tasks)
+                if shared.tasks or shared.socket_tasks:  # their callers are gone already
+                    await asyncio.wait([*shared.tasks, *shared.socket_tasks])
+        tasks = [*shared.tasks, *shared.socket_tasks]
+        if tasks:
+            log.warning("requests cut off by the stop", extra={"requests": len(tasks)})
         for task in tasks:
             task.cancel()
-        for connection in list(state.connections):
+        for connection in list(shared.connections):
             connection.transport.abort()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
@@ -149,8 +134,8 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         now_s = shared.now_s = loop.time()
         shared.common_headers = b"date: %b\r\n" % formatdate(usegmt=True).encode()
-        for connection in list(shared.state.connections):
-            cast(BoundedProtocol, connection).check(now_s)
+        for connection in list(shared.connections):
+            connection.check(now_s)
         self._sweeping = loop.call_later(SWEEP_S, self._sweep)
 
 

@@ -2,8 +2,9 @@
 """The figures of several processes behind one port: each shows the sum of all.
 
 Each process writes its own to a file of its name in one folder, once a second if they have changed,
-and whenever it is asked; whoever is asked adds up all files. Counters and histograms are summed;
-a gauge belongs to its process, and gets the label `process`.
+and whenever it is asked; whoever is asked adds up all files. Counters and histograms are summed,
+but for those that all read from one place; a gauge belongs to its process, and gets the label
+`process`.
 
 Invariants:
 1. What was shown never goes back: a process that is started anew goes on from what its file says,
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,22 @@ class _Sample(msgspec.Struct, frozen=True, array_like=True):
     value: float
 
 
+class CommonCounter(CounterMetricFamily):
+    """A counter that every process reads from one place, where it outlives them: all say the same,
+    so the highest is shown."""
+
+
 class _Family(msgspec.Struct, frozen=True, array_like=True):
     name: str
     kind: str
     meaning: str
     samples: tuple[_Sample, ...]
+    common: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it counts what this process did."""
+        return self.kind in SUMMED and not self.common
 
 
 class _Said(msgspec.Struct, frozen=True, array_like=True):
@@ -72,7 +84,7 @@ class SharedRegistry(CollectorRegistry):
         self._folder.mkdir(mode=0o700, exist_ok=True)
         said = _read(self._folder / self._name)
         if said is not None:
-            self._before = tuple(family for family in said.families if family.kind in SUMMED)
+            self._before = tuple(family for family in said.families if family.is_own)
         self._tell()
         self._telling = asyncio.get_running_loop().create_task(self._keep_telling(), name="metrics")
 
@@ -132,11 +144,13 @@ def _family(metric: Metric) -> _Family:
         _Sample(sample.name, tuple(sample.labels.items()), sample.value)
         for sample in metric.samples
     )
-    return _Family(metric.name, metric.type, metric.documentation, tuple(samples))
+    common = isinstance(metric, CommonCounter)
+    return _Family(metric.name, metric.type, metric.documentation, tuple(samples), common)
 
 
 def _added(families: Iterable[_Family]) -> tuple[_Family, ...]:
-    """One family for each name; samples of one name and labels are added up."""
+    """One family for each name; samples of one name and labels are added up, or the highest of
+    them is taken."""
     heads: dict[str, _Family] = {}
     values: dict[str, dict[tuple[str, _Labels], float]] = {}
     for family in families:
@@ -144,13 +158,15 @@ def _added(families: Iterable[_Family]) -> tuple[_Family, ...]:
         sums = values.setdefault(family.name, {})
         for sample in family.samples:
             key = (sample.name, sample.labels)
-            sums[key] = sums.get(key, 0.0) + sample.value
+            before = sums.get(key, 0.0)
+            sums[key] = max(before, sample.value) if family.common else before + sample.value
     return tuple(
         _Family(
             head.name,
             head.kind,
             head.meaning,
             tuple(_Sample(*key, value) for key, value in values[head.name].items()),
+            head.common,
         )
         for head in heads.values()
     )

@@ -5,11 +5,15 @@ from random import Random
 import pytest
 
 from transom.messaging.proto.feed import (
+    KEY_BYTES,
+    OVERSIZE,
     ROW_BYTES,
     Change,
+    KeyTooLarge,
     Row,
-    RowTooLarge,
+    TableIdle,
     VolatileFeed,
+    encoded_row,
     row_hash,
 )
 
@@ -22,6 +26,7 @@ def feed_of(count: int) -> VolatileFeed:
 
 def test_a_new_feed_stands_at_zero_with_nothing() -> None:
     head = VolatileFeed(3, ["a"]).head()
+    assert VolatileFeed(3, ["b", "a"]).tables == ("a", "b")
     assert (head.epoch, head.n, head.digest, head.tables) == (3, 0, 0, {"a": 0})
 
 
@@ -62,7 +67,7 @@ def test_of_several_changes_to_a_row_the_last_counts() -> None:
     ("bad", "error"),
     [
         (Change("unknown", ("k",), {}), KeyError),
-        (Change("a", ("k",), {"v": "x" * ROW_BYTES}), RowTooLarge),
+        (Change("a", ("k" * (KEY_BYTES + 1),), {"v": 1}), KeyTooLarge),
     ],
 )
 def test_a_change_that_is_refused_changes_nothing(bad: Change, error: type[Exception]) -> None:
@@ -160,3 +165,62 @@ def test_a_page_is_bounded_in_bytes() -> None:
     feed = VolatileFeed(1, ["a"])
     feed.change(Change("a", (f"{n:02}",), {"b": "x" * 200_000}) for n in range(20))
     assert len(feed.snapshot([], None, 1000).rows) == 6
+
+
+@pytest.mark.parametrize(
+    ("row", "cut", "kept"),
+    [
+        ({"name": "k", "v": "x" * ROW_BYTES, "small": 1}, ["v"], {"name": "k", "small": 1}),
+        ({"v": "x" * ROW_BYTES, "w": ["y" * ROW_BYTES]}, ["v", "w"], {}),
+        ({"v": "x" * 200_000, "w": "y" * 100_000}, ["v"], {"w": "y" * 100_000}),
+        ({f"m{n}": 1 for n in range(60_000)}, ["*"], {}),
+        ({"n" * 150_000: 1, "m" * 150_000: "k"}, ["*"], {}),
+        ({"\u00e9" * 40_000: "x" * 100_000, "\x01" * 20_000: "y" * 100_000}, ["*"], {}),
+    ],
+)
+def test_a_row_that_is_too_large_is_carried_cut_and_says_so(
+    row: Row, cut: list[str], kept: Row
+) -> None:
+    feed = VolatileFeed(1, ["a"])
+    made = feed.change([Change("a", ("k",), row), Change("a", ("other",), {"v": 2})])
+    assert made is not None
+    carried = made.changes[0].row
+    assert carried is not None
+    assert len(encoded_row("a", ("k",), carried)) <= ROW_BYTES
+    assert carried[OVERSIZE]["columns"] == cut
+    assert carried[OVERSIZE]["bytes"] == len(encoded_row("a", ("k",), row))
+    assert {name: value for name, value in carried.items() if name in kept} == kept
+    assert all(carried[name] is None for name in cut if name != "*")
+    assert feed.head().digest == sum(
+        row_hash(change.table, change.key, change.row)
+        for change in made.changes
+        if change.row is not None
+    ) % (2**128)
+
+
+def test_a_change_of_what_is_cut_is_a_change() -> None:
+    feed = VolatileFeed(1, ["a"])
+    feed.change([Change("a", ("k",), {"v": "x" * ROW_BYTES})])
+    assert feed.change([Change("a", ("k",), {"v": "x" * ROW_BYTES})]) is None
+    assert feed.change([Change("a", ("k",), {"v": "y" * ROW_BYTES})]) is not None
+
+
+def test_an_idle_table_keeps_its_rows_gives_no_snapshot_and_wakes_with_the_difference() -> None:
+    feed = VolatileFeed(1, ["a", "b"], idle=["b"])
+    with pytest.raises(TableIdle):
+        feed.snapshot(["b"], None, 9)
+    feed.replace({"b": {("x",): {"v": 1}, ("y",): {"v": 2}}})
+    assert feed.head().idle == frozenset()
+    feed.rest(["b", "unknown"])
+    assert feed.head().idle == {"b"}
+    assert feed.row("b", ("x",)) == {"v": 1}
+    assert feed.snapshot(["a"], None, 9).rows == ()
+    with pytest.raises(TableIdle):
+        feed.snapshot([], None, 9)
+    made = feed.replace({"b": {("x",): {"v": 1}}})
+    assert made is not None
+    assert [change.key for change in made.changes] == [("y",)]
+    assert len(feed.snapshot([], None, 9).rows) == feed.counts()["b"] == 1
+    feed.rest(["b"])
+    assert feed.replace({"b": {("x",): {"v": 1}}}) is None
+    assert feed.head().idle == frozenset()

@@ -19,6 +19,7 @@ from transom.messaging.proto.feed.wire import (
     encode_changes,
     encode_chunk,
     encode_since,
+    schema_of,
 )
 
 names = st.text(min_size=1, max_size=5)
@@ -29,7 +30,13 @@ changes = st.lists(st.builds(Change, names, keys, rows), max_size=4).map(tuple)
 sets = st.builds(ChangeSet, numbers, numbers, changes)
 digests = st.integers(0, 2**128 - 1)
 heads = st.builds(
-    Head, numbers, numbers, digests, st.none() | st.dictionaries(names, digests, max_size=3)
+    Head,
+    numbers,
+    numbers,
+    digests,
+    st.none() | st.dictionaries(names, digests, max_size=3),
+    st.frozensets(names, max_size=2),
+    st.text("0123456789abcdef", max_size=16),
 )
 cursors = st.none() | st.tuples(names, keys)
 chunks = st.builds(Chunk, numbers, numbers, changes, cursors)
@@ -65,6 +72,18 @@ def test_pages_come_in_as_they_went_out(chunk: Chunk, head: Head) -> None:
 @given(st.dictionaries(names, heads, max_size=4))
 def test_heartbeats_come_in_as_they_went_out(beat: dict[str, Head]) -> None:
     assert decode_beat(carried(encode_beat(beat))) == beat
+
+
+@given(st.text("0123456789abcdef", max_size=16), sets)
+def test_change_sets_bring_the_fingerprint_of_their_schemas(schema: str, made: ChangeSet) -> None:
+    value = carried(encode_changes(made, schema))
+    assert schema_of(value) == schema
+    assert decode_changes(value) == made
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"schema": 5}])
+def test_what_brings_no_fingerprint_has_none(value: object) -> None:
+    assert schema_of(value) == ""
 
 
 def test_members_of_a_newer_version_are_skipped() -> None:

@@ -10,19 +10,15 @@ import pytest
 
 from transom.errors import InvalidTransportURL
 from transom.messaging.drivers.zmq.folder import Folder
+from transom.messaging.drivers.zmq.ipc import IpcPlace
 from transom.messaging.url import TransportURL
 
 NAME = "0123456789abcdef"
 
 
-def test_tcp_is_refused_until_it_can_be_sealed() -> None:
-    with pytest.raises(InvalidTransportURL, match="tcp needs sealing, which is not there yet"):
-        Folder.of(TransportURL.parse("zmq://host:5000"))
-
-
 def test_an_address_without_a_folder_is_refused() -> None:
-    with pytest.raises(InvalidTransportURL, match="names no folder"):
-        Folder.of(TransportURL.parse("zmq://"))
+    with pytest.raises(InvalidTransportURL, match="names neither folder nor host"):
+        IpcPlace.of(TransportURL.parse("zmq://"), os.urandom)
 
 
 def test_a_missing_folder_is_refused_with_the_command_that_makes_it(tmp_path: Path) -> None:

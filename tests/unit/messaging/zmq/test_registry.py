@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from transom.messaging.drivers.base import Address, Kind
-from transom.messaging.registry import Entry, RegistryTable, RegistryView
+from transom.messaging.registry import (
+    Change,
+    Entry,
+    MergedView,
+    RegistryTable,
+    RegistryView,
+)
 
 LIFETIME_S = 3.0
 PROCESSES = st.sampled_from(["p1", "p2", "p3", "p4"])
@@ -35,6 +41,7 @@ class RegistryAgainstModel(RuleBasedStateMachine):
         self.renewed_s: dict[str, float] = {}
         self.revision = 0
         self.view = RegistryView()
+        self.merged = MergedView([self.view])
         self.view.replace("e", 0, (), settled=True)
 
     @rule(process=PROCESSES, addresses=ADDRESSES)
@@ -75,8 +82,9 @@ class RegistryAgainstModel(RuleBasedStateMachine):
     def the_view_hears_the_changes(self) -> None:
         changes = self.table.changes(self.view.number)
         assert changes is not None
-        assert self.view.apply("e", changes) is not None
-        self.check_view()
+        changed = self.view.apply("e", changes)
+        assert changed is not None
+        self.check_view(changed)
 
     @rule()
     def the_view_misses_a_change_and_knows_it(self) -> None:
@@ -84,12 +92,14 @@ class RegistryAgainstModel(RuleBasedStateMachine):
         assert changes is not None
         if len(changes) > 1:
             assert self.view.apply("e", changes[1:]) is None
-        self.view.replace("e", self.table.number, self.table.entries(), settled=True)
-        self.check_view()
+        entries = self.table.entries()
+        self.check_view(self.view.replace("e", self.table.number, entries, settled=True))
 
-    def check_view(self) -> None:
+    def check_view(self, changed: tuple[str, ...]) -> None:
         assert self.view.number == self.table.number
-        assert {p: self.view.serves(p) for p in self.view.processes()} == self.served
+        before = set(self.merged.processes())
+        assert set(self.merged.update(changed)) == before - self.served.keys()
+        assert {p: self.merged.serves(p) for p in self.merged.processes()} == self.served
 
     @invariant()
     def lookups_agree(self) -> None:
@@ -110,12 +120,13 @@ TestRegistryAgainstModel.settings = settings(max_examples=60, stateful_step_coun
 
 def test_each_pool_is_told_apart() -> None:
     view = RegistryView()
+    merged = MergedView([view])
     plain = Address(Kind.NOTIFICATION, "n", "info")
     pooled = Address(Kind.NOTIFICATION, "n", "info", pool="audit")
     entries = (Entry("p1", 1, (plain,), 0.0), Entry("p2", 1, (pooled, plain), 0.0))
-    view.replace("e", 2, entries, settled=True)
-    assert view.pools(plain) == {"": ("p1", "p2"), "audit": ("p2",)}
-    assert view.lookup(plain) == ("p1", "p2")
+    merged.update(view.replace("e", 2, entries, settled=True))
+    assert merged.pools(plain) == {"": ("p1", "p2"), "audit": ("p2",)}
+    assert merged.lookup(plain) == ("p1", "p2")
 
 
 def test_a_view_keeps_whom_a_restarted_registry_does_not_know_yet() -> None:
@@ -123,9 +134,9 @@ def test_a_view_keeps_whom_a_restarted_registry_does_not_know_yet() -> None:
     topic = Address(Kind.TOPIC, "t")
     view.replace("old", 7, (Entry("p1", 1, (topic,), 0.0),), settled=True)
     assert view.replace("new", 0, (), settled=False) == ()
-    assert view.lookup(topic) == ("p1",)
+    assert view.processes() == ("p1",)
     assert view.replace("new", 0, (), settled=True) == ("p1",)
-    assert view.lookup(topic) == ()
+    assert view.processes() == ()
 
 
 def test_a_view_takes_no_change_of_another_epoch() -> None:
@@ -144,3 +155,48 @@ def test_changes_too_old_to_be_known_are_told_as_such() -> None:
     assert table.changes(0) is None
     assert len(table.changes(1200 - 5) or ()) == 5
     assert table.changes(1201) is None
+
+
+WORK, MORE = Address(Kind.TOPIC, "work"), Address(Kind.TOPIC, "more")
+
+
+def test_of_two_registries_that_differ_the_later_revision_holds() -> None:
+    one, two = RegistryView(), RegistryView()
+    merged = MergedView([one, two])
+    merged.update(one.replace("a", 1, (Entry("p", 7, (MORE,), 0.0),), settled=True))
+    merged.update(two.replace("b", 1, (Entry("p", 6, (WORK,), 0.0),), settled=True))
+    assert merged.serves("p") == (MORE,)
+    merged.update(two.replace("b", 2, (Entry("p", 8, (WORK, MORE), 0.0),), settled=True))
+    assert merged.serves("p") == (WORK, MORE)
+
+
+def test_a_process_is_gone_when_no_registry_names_it() -> None:
+    one, two = RegistryView(), RegistryView()
+    merged = MergedView([one, two])
+    for view, epoch in ((one, "a"), (two, "b")):
+        merged.update(view.replace(epoch, 1, (Entry("p", 1, (WORK,), 0.0),), settled=True))
+    changes = (Change(2, "p", None, 1),)
+    assert merged.update(one.apply("a", changes) or ()) == ()
+    assert merged.lookup(WORK) == ("p",)
+    assert merged.update(two.apply("b", changes) or ()) == ("p",)
+    assert merged.lookup(WORK) == ()
+
+
+def test_a_registry_that_restarts_empty_takes_nobody_who_lives_away() -> None:
+    one, two = RegistryView(), RegistryView()
+    merged = MergedView([one, two])
+    entries = (Entry("p", 1, (WORK,), 0.0), Entry("q", 1, (WORK,), 0.0))
+    for view, epoch in ((one, "a"), (two, "b")):
+        merged.update(view.replace(epoch, 2, entries, settled=True))
+    assert merged.update(one.replace("new", 0, (), settled=False)) == ()
+    assert merged.update(one.replace("new", 1, entries[:1], settled=True)) == ()
+    assert merged.lookup(WORK) == ("p", "q"), "the other registry still sees it"
+    assert merged.update(two.forget()) == ("q",)
+    assert merged.lookup(WORK) == ("p",)
+
+
+def test_a_view_that_was_forgotten_takes_no_change_before_the_whole() -> None:
+    view = RegistryView()
+    view.replace("a", 1, (Entry("p", 1, (WORK,), 0.0),), settled=True)
+    assert view.forget() == ("p",)
+    assert view.apply("a", (Change(2, "p", (MORE,), 2),)) is None

@@ -1,22 +1,28 @@
 """Frames: what is encoded is decoded, and other bytes are told as such."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transom.errors import InvalidEnvelope
 from transom.messaging.drivers.base import Address, Kind
+from transom.messaging.drivers.zmq import folder, tcp
 from transom.messaging.drivers.zmq.receiver import link_identity, link_process
 from transom.messaging.drivers.zmq.registry_wire import decode_reply, decode_request
 from transom.messaging.drivers.zmq.wire import (
+    HELLO,
     AddressCode,
     Frame,
     Receipt,
     Record,
     Refusal,
     decode_data,
+    decode_hello,
     decode_receipt,
     encode_data,
+    encode_hello,
     encode_receipt,
     frame_kind,
 )
@@ -49,9 +55,26 @@ RIDING = st.none() | st.tuples(st.binary(max_size=30), st.binary(min_size=1, max
 def test_records_and_what_rides_along_survive_the_wire(
     first: int, records: list[Record], riding: tuple[bytes, bytes] | None
 ) -> None:
-    frame = encode_data(first, records, riding)
-    assert frame_kind(frame) is Frame.DATA
-    assert decode_data(frame) == (first, records, riding)
+    for clock_s in (None, 12.5):
+        frame = encode_data(first, records, riding, clock_s=clock_s)
+        assert frame_kind(frame) is Frame.DATA
+        assert decode_data(frame) == (clock_s, first, records, riding)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.text())
+def test_greetings_survive_the_wire(clock_s: float, receiver: str) -> None:
+    frame = encode_hello(clock_s, receiver)
+    assert frame_kind(frame) is Frame.HELLO
+    assert decode_hello(frame) == (clock_s, receiver)
+    assert decode_hello(HELLO) is None
+
+
+def test_a_frame_without_a_time_is_refused() -> None:
+    for clock_s in (math.nan, math.inf, -math.inf):
+        with pytest.raises(InvalidEnvelope, match="without a time"):
+            decode_data(encode_data(1, [], clock_s=clock_s))
+        with pytest.raises(InvalidEnvelope, match="without a time"):
+            decode_hello(encode_hello(clock_s, "p"))
 
 
 @given(RECEIPTS)
@@ -64,14 +87,18 @@ def test_addresses_survive_the_wire(address: Address) -> None:
     assert AddressCode().decode(AddressCode().encode(address)) == address
 
 
-@given(NUMBERS, RECORDS.filter(bool), RIDING, st.data())
+@given(NUMBERS, RECORDS.filter(bool), RIDING, st.none() | st.just(1.5), st.data())
 def test_a_frame_cut_short_is_refused_or_ends_at_a_record(
-    first: int, records: list[Record], riding: tuple[bytes, bytes] | None, data: st.DataObject
+    first: int,
+    records: list[Record],
+    riding: tuple[bytes, bytes] | None,
+    clock_s: float | None,
+    data: st.DataObject,
 ) -> None:
-    frame = encode_data(first, records, riding)
+    frame = encode_data(first, records, riding, clock_s=clock_s)
     cut = frame[: data.draw(st.integers(0, len(frame) - 1))]
     try:
-        _, decoded, rode = decode_data(cut)
+        _, _, decoded, rode = decode_data(cut)
     except InvalidEnvelope:
         return
     assert decoded == records[: len(decoded)]
@@ -83,6 +110,7 @@ def test_noise_raises_nothing_but_invalid_envelope(noise: bytes) -> None:
     for read in (
         frame_kind,
         decode_data,
+        decode_hello,
         decode_receipt,
         AddressCode().decode,
         decode_request,
@@ -96,16 +124,30 @@ def test_noise_raises_nothing_but_invalid_envelope(noise: bytes) -> None:
 
 def test_a_frame_of_another_version_is_refused() -> None:
     with pytest.raises(InvalidEnvelope, match="version"):
-        frame_kind(b"\x02\x01")
+        frame_kind(b"\x03\x01")
 
 
-def test_only_our_own_routing_ids_are_read() -> None:
-    assert link_process(link_identity("0123456789abcdef", 7)) == ("0123456789abcdef", 7)
-    for foreign in (
-        b"",
-        b"\x00abcd",
-        b"0123456789abcdef",
-        b"../../etc/passwd.1",
-        b"0123456789abcdef.x",
-    ):
+def test_a_routing_id_tells_process_and_link() -> None:
+    for process in ("0123456789abcdef", "0123456789abcdef@10.0.0.7:40001"):
+        assert link_process(link_identity(process, 7)) == (process, 7)
+    for foreign in (b"", b"\x00abcd", b"0123456789abcdef", b"0123456789abcdef.x", b".1"):
         assert link_process(foreign) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", "0123456789abcdeF", "0123456789abcdef ", "0123456789abcdef\n"]
+)
+def test_no_name_but_a_process_s_is_one(name: str) -> None:
+    assert not folder.is_process(name)
+    assert not tcp.is_process(name)
+    assert not tcp.is_process(f"{name}@10.0.0.7:40001")
+
+
+def test_a_process_s_name_is_of_its_place() -> None:
+    assert folder.is_process("0123456789abcdef")
+    assert not tcp.is_process("0123456789abcdef")
+    for there in ("10.0.0.7:40001", "[fe80::1]:1"):
+        assert tcp.is_process(f"0123456789abcdef@{there}")
+        assert not folder.is_process(f"0123456789abcdef@{there}")
+    for there in ("host:1", "10.0.0.7", "/tmp/x:1", "10.0.0.7:1;ipc:///tmp/x", "[::1%lo]:1"):
+        assert not tcp.is_process(f"0123456789abcdef@{there}")

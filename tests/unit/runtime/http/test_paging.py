@@ -73,3 +73,8 @@ def test_of_a_name_sent_twice_the_last_value_holds_and_blanks_stay():
 def test_a_query_that_does_not_decode_is_a_bad_request(query):
     with pytest.raises(BadRequest):
         parsed_query(query)
+
+
+@given(st.text(alphabet="ab=&;,-", max_size=20))
+def test_a_query_without_escapes_is_read_as_one_with_them(text):
+    assert parsed_query(text.encode()) == dict(parse_qsl(text, keep_blank_values=True))

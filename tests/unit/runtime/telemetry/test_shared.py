@@ -11,7 +11,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from transom.runtime.telemetry.metrics import RequestMetrics, exposition
-from transom.runtime.telemetry.shared import SharedRegistry, _decode, _encode, _Said
+from transom.runtime.telemetry.shared import (
+    CommonCounter,
+    SharedRegistry,
+    _decode,
+    _encode,
+    _Said,
+)
 
 
 def worker(folder: Path, name: str, *statuses: int) -> SharedRegistry:
@@ -64,6 +70,36 @@ async def test_a_worker_that_is_started_anew_goes_on_from_what_was_shown(tmp_pat
     assert total(first, 201) == total(again, 201) == 4
     assert total(first, 404) == 1
     for registry in (first, killed, again):
+        await registry.stop()
+
+
+class Kept(Collector):
+    """What was counted where all processes see it."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def collect(self):
+        yield CommonCounter("transom_kept", "Kept.", value=self.number)
+
+
+async def test_what_all_read_from_one_place_is_shown_once_and_not_added_to_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    kept = Kept()
+    first, second = SharedRegistry(tmp_path, "api"), SharedRegistry(tmp_path, "api-2")
+    for registry in (first, second):
+        registry.register(kept)
+        await registry.start()
+    kept.number = 5
+    assert shown(first)["transom_kept_total"] == shown(second)["transom_kept_total"] == 5
+    await second.stop()
+    again = SharedRegistry(tmp_path, "api-2")
+    again.register(kept)
+    await again.start()
+    kept.number = 6
+    assert shown(again)["transom_kept_total"] == shown(first)["transom_kept_total"] == 6
+    for registry in (first, again):
         await registry.stop()
 
 

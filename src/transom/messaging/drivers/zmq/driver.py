@@ -2,6 +2,7 @@
 """The driver: starts and stops the pieces, and gives what arrives to the listeners."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -14,11 +15,12 @@ from transom.errors import (
     MessagingTimeout,
 )
 from transom.messaging.drivers.base import Address, Delivery, Gap, Kind, Sent, TransportEvent
-from transom.messaging.drivers.zmq.folder import PROCESS_BYTES, Claim, Folder
 from transom.messaging.drivers.zmq.inbox import Inbox, Listener, Message
+from transom.messaging.drivers.zmq.ipc import IpcPlace
+from transom.messaging.drivers.zmq.place import Place
 from transom.messaging.drivers.zmq.receiver import Receiver
-from transom.messaging.drivers.zmq.registry_client import RegistryClient
-from transom.messaging.drivers.zmq.sender import Sender
+from transom.messaging.drivers.zmq.registries import Registries
+from transom.messaging.drivers.zmq.sender import NO_ANSWER, Sender
 from transom.messaging.drivers.zmq.wire import AddressCode, Record, Refusal
 from transom.messaging.url import TransportURL
 from transom.runtime.clock import Clock
@@ -30,7 +32,6 @@ HEARTBEAT_S = 1.0
 SERVED_WITHIN_S = 30.0
 DRAIN_S = 1.0
 GOODBYE_S = 0.3
-CLAIM_TRIES = 5
 FORWARD_S = 5.0
 FORWARD_EACH_S = 0.05
 # Every link has a socket, and two more for its monitor.
@@ -51,8 +52,8 @@ class ZmqSubscription:
 class ZmqDriver:
     """See `base.Driver`. `heartbeat_s`: as the registry has it.
 
-    Raises: InvalidTransportURL from `start`: tcp, no folder, a folder that others may enter, or
-    one with too long a path.
+    Raises: InvalidTransportURL: neither folder nor hosts, no key for hosts; from `start`: a folder
+    that others may enter or with too long a path, a key that others may read.
     """
 
     def __init__(
@@ -63,31 +64,36 @@ class ZmqDriver:
         random: Randomness,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self._url = url
+        self._place = _place_of(url, random, heartbeat_s)
         self._clock = clock
-        self._random = random
         self._heartbeat_s = heartbeat_s
         self._inbox = Inbox()
         self._code = AddressCode()
         self._forwards: set[asyncio.Task[None]] = set()
-        self._claim: Claim | None = None
         self._running = False
         self._process = ""
 
     async def start(self, report: Callable[[TransportEvent], None]) -> None:
-        folder = Folder.of(self._url)
-        folder.check()
-        folder.sweep()
         self._report = report
         self._loop = asyncio.get_running_loop()
-        self._claim = self._claim_name(folder)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
-        self._receiver = Receiver(self._context, folder, self._accept, self._receipt)
-        self._registry = RegistryClient(self._context, folder, self._process, report)
+        try:
+            self._process, socket = await self._place.bind(self._context)
+        except BaseException:  # Safety: lets go of what it has, and raised again
+            self._place.unbind()
+            self._context.destroy(0)
+            self._place.release()
+            raise
+        self._registry = Registries(
+            self._place, self._process, report, self._left, heartbeat_s=self._heartbeat_s
+        )
+        self._receiver = Receiver(
+            self._place, self._accept, self._receipt, clock=self._clock, known=self._registry.knows
+        )
         self._sender = Sender(
             self._context,
-            folder,
+            self._place,
             self._process,
             self._registry,
             self._code,
@@ -96,13 +102,13 @@ class ZmqDriver:
             report=report,
             receipt_due=self._receiver.receipt_due,
         )
-        self._receiver.open(self._process)
-        self._registry.open(left=self._sender.drop)
+        self._receiver.open(self._process, socket)
+        self._registry.open(self._context)
         self._timer = self._loop.call_later(self._heartbeat_s, self._beat)
         self._running = True
 
     async def stop(self) -> None:
-        if not self._running or self._claim is None:
+        if not self._running:
             return
         self._running = False
         for listener in self._inbox.listeners():
@@ -117,7 +123,7 @@ class ZmqDriver:
         self._sender.close()
         self._registry.close()
         await asyncio.to_thread(self._context.term)
-        self._claim.release()
+        self._place.release()
 
     def reply_address(self) -> Address:
         return Address(Kind.REPLY, self._process)
@@ -139,7 +145,10 @@ class ZmqDriver:
     async def listen(
         self, addresses: Sequence[Address], deliver: Callable[[Delivery], None], *, prefetch: int
     ) -> ZmqSubscription:
-        """See `base.Driver`. Raises: MessagingTimeout (no registry within 30 s)."""
+        """See `base.Driver`.
+
+        Raises: MessagingTimeout (no registry within 30 s); MessageDeliveryFailure (they refuse us).
+        """
         if not self._running:
             raise MessageDeliveryFailure("the bus connection is not running")
         if prefetch < 1:
@@ -153,7 +162,7 @@ class ZmqDriver:
             if not served:
                 self._close(listener)
         if not served:
-            raise MessagingTimeout("the bus registry did not answer; is the supervisor running?")
+            raise MessagingTimeout(NO_ANSWER)
         return ZmqSubscription(self, listener)
 
     async def unlisten(self, listener: Listener) -> None:
@@ -175,7 +184,8 @@ class ZmqDriver:
         it when it is back, and who still sends to us gets a refusal.
         """
         if self._registry.up:
-            await self._serve(timeout_s=self._heartbeat_s)
+            with contextlib.suppress(MessageDeliveryFailure):
+                await self._serve(timeout_s=self._heartbeat_s)
         else:
             self._registry.declare(self._inbox.addresses())
 
@@ -243,13 +253,17 @@ class ZmqDriver:
         self._registry.beat()
         self._receiver.forget_the_dead()
 
-    def _claim_name(self, folder: Folder) -> Claim:
-        for _ in range(CLAIM_TRIES):
-            self._process = self._random(PROCESS_BYTES).hex()
-            claim = folder.claim(self._process)
-            if claim is not None:
-                return claim
-        raise MessageDeliveryFailure("no free name for this process in the bus folder")
+    def _left(self, process: str) -> None:
+        self._sender.drop(process)
+
+
+def _place_of(url: TransportURL, random: Randomness, heartbeat_s: float) -> Place:
+    if not url.hosts:
+        return IpcPlace.of(url, random)
+    # Only here: the seal loads a library of ciphers, which no bus of one machine needs.
+    from transom.messaging.drivers.zmq.tcp import TcpPlace
+
+    return TcpPlace.of(url, random, heartbeat_s)
 
 
 def _nothing() -> None:

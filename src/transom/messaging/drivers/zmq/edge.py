@@ -9,6 +9,7 @@ Invariants:
 """
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Callable
 
@@ -20,9 +21,18 @@ _EVENTS, _RCVMORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 _NOBLOCK, _SNDMORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENT = struct.Struct("=hi")
-_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILED
+# zmq does not try again by itself after it was told that it is not wanted.
+_FINAL = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+AGAIN_S = 1.0
 
 Receive = Callable[[list[bytes]], None]
+Socket = zmq.Socket[bytes]
 
 
 class EdgeSocket:
@@ -122,41 +132,54 @@ class EdgeSocket:
 
 
 class Dealer:
-    """A DEALER to one ipc endpoint, and the word of each connection made and lost.
+    """A DEALER to one endpoint, and the word of each connection made and lost.
 
     zmq reconnects by itself. Nothing is queued without a connection, and what was queued on a
-    broken one is forgotten: who uses it writes again.
+    connection that broke is dropped by zmq: who sends writes it again. `refused`: a handshake has
+    failed, as with another key; it is tried again.
     """
 
     def __init__(
         self,
-        context: "zmq.Context[zmq.Socket[bytes]]",
         identity: bytes,
         receive: Callable[[bytes], None],
         connected: Callable[[], None],
         disconnected: Callable[[], None],
+        refused: Callable[[], None],
     ) -> None:
-        self._context = context
         self._identity = identity
         self._receive = receive
         self._connected = connected
         self._disconnected = disconnected
+        self._refused = refused
         self._greeting = False
+        self._endpoint = ""
+        self._again: asyncio.TimerHandle | None = None
 
-    def open(self, endpoint: str) -> None:
-        socket = self._socket = self._context.socket(zmq.DEALER)
+    def open(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", prepare: Callable[[Socket], None]
+    ) -> None:
+        """`prepare`: the place's own options."""
+        self._loop = asyncio.get_running_loop()
+        socket = self._socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.ROUTING_ID, self._identity)
         socket.setsockopt(zmq.IMMEDIATE, 1)
         # Safety: both directions are bounded by the windows in `outbound`.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
-        socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+        prepare(socket)
         self._monitor = EdgeSocket(socket.get_monitor_socket(_WATCHED), self._event)
         self._edge = EdgeSocket(socket, self._arrived, self._greet)
         self._monitor.open()
         self._edge.open()
-        socket.connect(endpoint)
+
+    def connect(self, endpoint: str) -> None:
+        """To there, and nowhere else from now on."""
+        if endpoint == self._endpoint:
+            return
+        self._disconnect()
+        self._endpoint = endpoint
+        self._socket.connect(endpoint)
 
     def send(self, *parts: bytes) -> bool:
         """False without a connection."""
@@ -164,6 +187,8 @@ class Dealer:
 
     def close(self, linger_ms: int = 0) -> None:
         self._greeting = False
+        if self._again is not None:
+            self._again.cancel()
         # Safety: in this order. zmq's own thread, telling of an event to a monitor that is closed
         # already, would block for ever, and we with it.
         self._socket.disable_monitor()
@@ -182,9 +207,35 @@ class Dealer:
         elif kind == zmq.EVENT_DISCONNECTED:
             self._greeting = False
             self._disconnected()
+        elif kind & _FAILED:
+            if kind & _FINAL and self._again is None:
+                self._again = self._loop.call_later(AGAIN_S, self._connect_again)
+            self._refused()
+
+    def _connect_again(self) -> None:
+        self._again = None
+        self._disconnect()
+        self._socket.connect(self._endpoint)
+
+    def _disconnect(self) -> None:
+        if self._endpoint:
+            # What zmq has given up it does not know any more.
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.disconnect(self._endpoint)
 
     def _greet(self) -> None:
         # The event may come a little before the pipe; the descriptor tells of the pipe then.
         if self._greeting and self._edge.can_send():
             self._greeting = False
             self._connected()
+
+
+def router(context: "zmq.Context[zmq.Socket[bytes]]", *, unbounded: bool = False) -> Socket:
+    """A ROUTER that says whom it can't reach. `unbounded`: bounded by the senders' windows."""
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    if unbounded:
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+    return socket

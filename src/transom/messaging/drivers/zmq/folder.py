@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transom.errors import InvalidTransportURL
-from transom.messaging.url import TransportURL
 
 REGISTRY = "registry"
 # What `sockaddr_un` holds, less the closing zero.
@@ -54,17 +53,6 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @classmethod
-    def of(cls, url: TransportURL) -> "Folder":
-        """The folder that the address names. Raises: InvalidTransportURL."""
-        if url.hosts:
-            raise InvalidTransportURL("tcp needs sealing, which is not there yet")
-        if not url.vhost:
-            raise InvalidTransportURL(
-                "the bus address names no folder; write it like zmq:///run/user/1000/transom"
-            )
-        return cls(Path("/" + url.vhost))
 
     def check(self) -> None:
         socket = self.path / ("0" * 2 * PROCESS_BYTES)

@@ -45,6 +45,10 @@ class ZmqDelivery:
     def deadline_s(self) -> float:
         return self.message.deadline_s
 
+    @property
+    def sender(self) -> str:
+        return ""
+
     def acknowledge(self) -> None:
         self._listener.finish(self)
 

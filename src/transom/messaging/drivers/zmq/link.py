@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way to one peer: the shell around `outbound`. Receipts due to the peer ride along.
 
-A link ends when its peer says goodbye, when the registry drops the peer, or when the connection is
-lost and the peer's lock is free, so the process is dead; else zmq reconnects and it goes on.
+A link ends when its peer says goodbye, when the connection is lost and the peer is surely dead, or
+when the registries drop the peer; but between hosts that may only mean that they do not see it, so
+a link whose peer still answers goes on. Else zmq reconnects.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 import zmq
@@ -14,8 +16,8 @@ import zmq
 from transom.errors import InvalidEnvelope
 from transom.messaging.drivers.base import Connected, Disconnected, Gap, TransportEvent
 from transom.messaging.drivers.zmq.edge import Dealer
-from transom.messaging.drivers.zmq.folder import Folder
 from transom.messaging.drivers.zmq.outbound import Outbound, Outcome, Parcel
+from transom.messaging.drivers.zmq.place import Place
 from transom.messaging.drivers.zmq.wire import (
     BYE,
     HELLO,
@@ -24,6 +26,7 @@ from transom.messaging.drivers.zmq.wire import (
     Riding,
     decode_receipt,
     encode_data,
+    encode_hello,
     frame_kind,
 )
 from transom.runtime.clock import Clock
@@ -34,6 +37,8 @@ FRAME_BYTES = 1 << 20
 PROBE_FIRST_S = 0.01
 PROBE_MOST_S = 1.0
 GOODBYE_MS = 200
+REFUSALS_TOLD = 2
+UNREACHED_S = 60.0
 
 
 class Link:
@@ -42,7 +47,7 @@ class Link:
     def __init__(
         self,
         context: "zmq.Context[zmq.Socket[bytes]]",
-        folder: Folder,
+        place: Place,
         identity: bytes,
         peer: str,
         *,
@@ -54,13 +59,16 @@ class Link:
         self.peer = peer
         self.identity = identity
         self.outbound = Outbound()
-        self._folder = folder
+        self._context = context
+        self._place = place
         self._clock = clock
         self._report = report
         self._closed = closed
         self._receipt_due = receipt_due
-        self._dealer = Dealer(context, identity, self.received, self._greet, self._lost)
+        self._dealer = Dealer(identity, self.received, self._greet, self._lost, self._refused)
         self._connected = False
+        self._refusals = 0
+        self._heard = 0
         self._ended = False
         self._flush_wanted = False
         self._probe_s = PROBE_FIRST_S
@@ -68,7 +76,9 @@ class Link:
 
     def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._dealer.open(self._folder.endpoint(self.peer))
+        self._dealer.open(self._context, self._place.prepare)
+        self._dealer.connect(self._place.endpoint(self.peer))
+        self._lost_s = self._loop.time()
         self._await_life()
 
     def post(
@@ -79,12 +89,25 @@ class Link:
         parcel = Parcel(address, body, self._clock.monotonic_s() + left_s, settle)
         if not self.outbound.offer(parcel):
             return False
-        parcel.timer = self._loop.call_at(deadline_s, self.outbound.late, parcel)
+        if left_s < math.inf:
+            parcel.timer = self._loop.call_at(deadline_s, self.outbound.late, parcel)
         if self.outbound.under_way:
             self._want_flush()  # what comes in this turn goes together
         else:
             self._flush()
         return True
+
+    def drop(self, within_s: float) -> None:
+        """The registries say that the peer is gone. It has `within_s` to say that it is not."""
+        if self._place.spans_hosts and self.outbound.open:
+            self._greet()
+            self._loop.call_later(within_s, self._drop_unheard, self._heard)
+        else:
+            self.close("the registry dropped it")
+
+    def _drop_unheard(self, heard: int) -> None:
+        if self._heard == heard:
+            self.close("the registry dropped it, and it does not answer")
 
     def close(self, reason: str, last_words: Receipt | None = None) -> None:
         """Settles everything. Idempotent."""
@@ -104,18 +127,28 @@ class Link:
             self._report(Gap(self.peer))
 
     def _greet(self) -> None:
-        self._dealer.send(HELLO)
+        self._refusals = 0
+        if self._place.spans_hosts:
+            self._dealer.send(encode_hello(self._clock.monotonic_s(), self.peer))
+        else:
+            self._dealer.send(HELLO)
+
+    def _refused(self) -> None:
+        self._refusals += 1
+        if self._refusals == REFUSALS_TOLD:
+            log.warning("peer refuses us; is its bus key another?", extra={"peer": self.peer})
 
     def _lost(self) -> None:
         self.outbound.broken()
         if self._connected:
             self._connected = False
             self._report(Disconnected(self.peer, "the connection was lost"))
+            self._lost_s = self._loop.time()
         self._probe_s = PROBE_FIRST_S
         self._await_life()
 
     def _await_life(self) -> None:
-        """Until the link is open: ends it if the peer is dead."""
+        """Until the link is open: ends it if the peer is dead, or was not reached for long."""
         if self._probe_timer is not None:
             self._probe_timer.cancel()
         self._probe_timer = self._loop.call_later(self._probe_s, self._probe)
@@ -124,15 +157,24 @@ class Link:
     def _probe(self) -> None:
         if self._ended or self.outbound.open:
             return
-        if self._folder.lives(self.peer):
-            self._await_life()
-        else:
+        if self._loop.time() - self._lost_s >= UNREACHED_S:
+            self.close("it was not reached")
+            return
+        self._await_life()
+        self._place.ask_dead(self.peer, self._died)
+
+    def _died(self) -> None:
+        if not self._ended and not self.outbound.open:
             self.close("its process ended")
 
     def received(self, frame: bytes) -> None:
         """A receipt came, on this link or with what the peer sent on its own."""
         try:
             kind = frame_kind(frame)
+            self._heard += 1
+            if kind is Frame.STRANGER:
+                self.close("another process is there now")
+                return
             receipt = decode_receipt(frame)
         except InvalidEnvelope as error:
             log.warning("receipt cannot be read", extra={"peer": self.peer, "reason": error.text})
@@ -175,7 +217,9 @@ class Link:
             size_bytes += len(parcel.body)
             if size_bytes >= FRAME_BYTES or at + 1 == len(parcels):
                 riding = self._receipt_due(self.peer)
-                frame = encode_data(parcels[start].number, parcels[start : at + 1], riding)
+                first, part = parcels[start].number, parcels[start : at + 1]
+                clock_s = self._clock.monotonic_s() if self._place.spans_hosts else None
+                frame = encode_data(first, part, riding, clock_s=clock_s)
                 # A refused send means a broken connection: all is written again after it.
                 if not self._dealer.send(frame):
                     return

@@ -10,21 +10,23 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-import zmq
-
 from transom.errors import InvalidEnvelope
 from transom.messaging.drivers.zmq.edge import EdgeSocket
-from transom.messaging.drivers.zmq.folder import Folder, is_process
 from transom.messaging.drivers.zmq.inbound import Inbound, Order
+from transom.messaging.drivers.zmq.peer_clock import PeerClock
+from transom.messaging.drivers.zmq.place import Place, Socket
 from transom.messaging.drivers.zmq.wire import (
+    STRANGER,
     Frame,
     Record,
     Refusal,
     Riding,
     decode_data,
+    decode_hello,
     encode_receipt,
     frame_kind,
 )
+from transom.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,9 @@ def link_identity(process: str, number: int) -> bytes:
 
 
 def link_process(identity: bytes) -> tuple[str, int] | None:
-    """The process and link number of a routing id; None if it is none of ours."""
-    process, _, number = identity.decode("latin-1").partition(".")
-    if not is_process(process) or not (number.isascii() and number.isdigit()):
+    """The process and link number that a routing id tells; None if it tells none."""
+    process, _, number = identity.decode("latin-1").rpartition(".")
+    if not process or not (number.isascii() and number.isdigit()):
         return None
     return process, int(number[:18])
 
@@ -54,32 +56,34 @@ class Receiver:
 
     def __init__(
         self,
-        context: "zmq.Context[zmq.Socket[bytes]]",
-        folder: Folder,
+        place: Place,
         accept: Accept,
         receipt: Callable[[str, bytes, bytes], None],
+        *,
+        clock: Clock,
+        known: Callable[[str], bool],
     ) -> None:
-        """`receipt`: a peer's receipt that came along, and the routing id of our link."""
-        self._context = context
-        self._folder = folder
+        """`receipt`: a peer's receipt that came along, and the routing id of our link.
+
+        `known`: whether the registries name the process, or can't tell.
+        """
+        self._place = place
         self._accept = accept
         self._receipt = receipt
+        self._clock = clock
+        self._known = known
         self._newest: dict[str, bytes] = {}
         self._links: dict[bytes, Inbound] = {}
+        self._clocks: dict[bytes, PeerClock] = {}
         self._due: dict[bytes, Inbound] = {}
         self._receipts_wanted = False
         self._leaving = False
         self._parted = asyncio.Event()
 
-    def open(self, name: str) -> None:
+    def open(self, name: str, socket: Socket) -> None:
+        """`name`: this process's, whose bound socket it is."""
         self._loop = asyncio.get_running_loop()
-        socket = self._context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        # Safety: both directions are bounded by the senders' windows.
-        socket.setsockopt(zmq.SNDHWM, 0)
-        socket.setsockopt(zmq.RCVHWM, 0)
-        socket.bind(self._folder.endpoint(name))
+        self._name = name
         self._edge = EdgeSocket(socket, self._received)
         self._edge.open()
 
@@ -106,15 +110,30 @@ class Receiver:
             log.warning("peers did not hear our goodbye", extra={"count": len(self._links)})
         self._links.clear()
         self._due.clear()
+        self._place.unbind()
         self._edge.close(0)
 
     def forget_the_dead(self) -> None:
         """Drops the links of processes that no longer live."""
         for identity in list(self._links):
-            known = link_process(identity)
-            if known is not None and not self._folder.lives(known[0]):
-                del self._links[identity]
-                self._newest.pop(known[0], None)
+            process, _, _ = identity.decode("latin-1").rpartition(".")
+            if not self._place.spans_hosts:
+                self._place.ask_dead(process, partial(self._forget, identity))
+            elif not self._known(process) and self._is_gone(identity):
+                self._forget(identity)
+
+    def _is_gone(self, identity: bytes) -> bool:
+        """On other hosts it is gone that the registries do not name and that is not connected."""
+        link = self._links[identity]
+        return not self._edge.send(identity, encode_receipt(Frame.RECEIPT, link.receipt()))
+
+    def _forget(self, identity: bytes) -> None:
+        self._links.pop(identity, None)
+        self._clocks.pop(identity, None)
+        self._due.pop(identity, None)
+        process, _, _ = identity.decode("latin-1").rpartition(".")
+        if self._newest.get(process) == identity:
+            del self._newest[process]
 
     def _received(self, parts: list[bytes]) -> None:
         try:
@@ -123,7 +142,7 @@ class Receiver:
             identity, frame = parts
             match frame_kind(frame):
                 case Frame.HELLO:
-                    self._greeted(identity)
+                    self._greeted(identity, decode_hello(frame))
                 case Frame.DATA:
                     self._arrived(identity, frame)
                 case Frame.BYE:
@@ -133,10 +152,15 @@ class Receiver:
         except InvalidEnvelope as error:
             log.warning("frame cannot be read", extra={"reason": error.text})
 
-    def _greeted(self, identity: bytes) -> None:
+    def _greeted(self, identity: bytes, said: tuple[float, str] | None) -> None:
         known = link_process(identity)
-        if known is None:
+        if known is None or not self._place.is_process(known[0]):
             raise InvalidEnvelope("a routing id that no process has")
+        if said is None and self._place.spans_hosts:
+            raise InvalidEnvelope("a greeting of another host without a time")
+        if said is not None and said[1] != self._name:
+            self._edge.send(identity, STRANGER)
+            return
         process, number = known
         for other in list(self._links):
             theirs = link_process(other)
@@ -144,31 +168,34 @@ class Receiver:
                 continue
             if theirs[1] > number:
                 return
-            del self._links[other]
-            self._due.pop(other, None)
+            self._forget(other)
         self._newest[process] = identity
+        if said is not None:
+            clock = self._clocks[identity] = PeerClock()
+            clock.ahead_s(said[0], self._clock.monotonic_s())
         link = self._links.setdefault(identity, Inbound())
         self._due.pop(identity, None)
         kind = Frame.BYE if self._leaving else Frame.WHOLE
         self._edge.send(identity, encode_receipt(kind, link.whole()))
 
     def _left(self, identity: bytes) -> None:
-        self._links.pop(identity, None)
-        self._due.pop(identity, None)
-        known = link_process(identity)
-        if known is not None and self._newest.get(known[0]) == identity:
-            del self._newest[known[0]]
+        self._forget(identity)
         if self._leaving and not self._links:
             self._parted.set()
 
     def _arrived(self, identity: bytes, frame: bytes) -> None:
-        number, records, riding = decode_data(frame)
+        clock_s, number, records, riding = decode_data(frame)
         if riding is not None:
-            self._receipt(identity.decode("latin-1").partition(".")[0], *riding)
+            self._receipt(identity.decode("latin-1").rpartition(".")[0], *riding)
         link = self._links.get(identity)
         if link is None or self._leaving:
             # It writes again after its greeting has been answered.
             return
+        clock = self._clocks.get(identity)
+        if clock is not None and clock_s is not None:
+            ahead_s = clock.ahead_s(clock_s, self._clock.monotonic_s())
+            for record in records:
+                record.deadline_s += ahead_s
         for record in records:
             match link.order(number):
                 case Order.NEXT:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry of an ipc bus: one a folder, run by the supervisor. A `lifecycle.Service`.
+"""A registry of a bus: one a folder, or one to three on hosts. A `lifecycle.Service`.
 
 Invariants:
-1. One registry a folder, by the lock on its name.
+1. One registry a seat: the folder's lock or the port has one holder.
 2. An entry lives three heartbeats after its last renewal, counted in time in which the registry
-   itself was awake, and no longer than its process.
+   itself was awake, and, in a folder, no longer than its process.
 3. After a start it is `settled`, and only then answers syncs, when every process that lives in the
-   folder has registered, or has had three heartbeats for it.
+   folder has registered, or has had three heartbeats for it; on hosts always after those.
+4. Registries know nothing of each other: each process tells them all, and merges what they say.
 """
 
 import asyncio
@@ -17,9 +18,10 @@ from pathlib import Path
 
 import zmq
 
-from transom.errors import ConfigError, InvalidEnvelope
+from transom.errors import InvalidEnvelope
 from transom.messaging.drivers.zmq.edge import EdgeSocket
-from transom.messaging.drivers.zmq.folder import REGISTRY, Claim, Folder, is_process
+from transom.messaging.drivers.zmq.ipc import FolderSeat
+from transom.messaging.drivers.zmq.place import Seat
 from transom.messaging.drivers.zmq.registry_wire import (
     Answer,
     Applied,
@@ -65,17 +67,20 @@ class _Waiting:
 
 
 class RegistryServer:
-    """Serves `folder`, which must be ours alone. `heartbeat_s`: as its processes have it."""
+    """Serves a folder, which must be ours alone, or another seat.
+
+    `heartbeat_s`: as its processes have it.
+    """
 
     def __init__(
         self,
-        folder: Path,
+        seat: Path | Seat,
         *,
         clock: Clock,
         random: Randomness = os.urandom,
         heartbeat_s: float = 1.0,
     ) -> None:
-        self._folder = Folder(folder)
+        self._seat: Seat = FolderSeat(seat) if isinstance(seat, Path) else seat
         self._clock = clock
         self._random = random
         self._heartbeat_s = heartbeat_s
@@ -83,29 +88,26 @@ class RegistryServer:
         self._applied: dict[str, int] = {}
         self._barriers: list[_Waiting] = []
         self._syncs: list[tuple[str, int]] = []
-        self._expected: frozenset[str] = frozenset()
+        self._expected: frozenset[str] | None = None
         self._settled = False
-        self._claim: Claim | None = None
+        self._running = False
         self._awake_s = 0.0
         self._told = 0
 
     async def start(self) -> None:
-        """Raises: InvalidTransportURL (the folder), ConfigError (another registry holds it)."""
-        self._folder.check()
-        self._claim = self._folder.claim(REGISTRY)
-        if self._claim is None:
-            raise ConfigError(
-                f"{self._folder.path}: another registry serves this folder; stop it first"
-            )
-        self._folder.sweep()
-        self._expected = self._folder.living()
-        self._epoch = new_hex(self._random)
+        """Raises: InvalidTransportURL (folder or key), ConfigError (another registry is there)."""
         self._loop = asyncio.get_running_loop()
+        self._epoch = new_hex(self._random)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        socket = self._context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        socket.bind(self._folder.endpoint(REGISTRY))
+        try:
+            socket = self._seat.take(self._context)
+        except BaseException:  # Safety: lets go of what it has, and raised again
+            self._seat.unbind()
+            self._context.destroy(0)
+            self._seat.release()
+            raise
+        self._running = True
+        self._expected = self._seat.living()
         self._edge = EdgeSocket(socket, self._received, self._push)
         self._edge.open()
         self._ticked_s = self._clock.monotonic_s()
@@ -114,14 +116,19 @@ class RegistryServer:
 
     async def stop(self) -> None:
         """Idempotent. Processes keep their links and their views; what the dead left goes."""
-        if self._claim is None:
+        if not self._running:
             return
-        claim, self._claim = self._claim, None
+        self._running = False
         self._timer.cancel()
+        self._seat.unbind()
         self._edge.close(100)
         await asyncio.to_thread(self._context.term)
-        claim.release()
-        self._folder.sweep()
+        self._seat.release()
+
+    @property
+    def address(self) -> str:
+        """The folder, or host and port, that it serves."""
+        return self._seat.name
 
     def entries(self) -> tuple[Entry, ...]:
         """Who serves what. `renewed_s` is on the registry's own count of time."""
@@ -145,7 +152,7 @@ class RegistryServer:
         for process in self._table.expire(self._awake_s):
             log.warning("process did not renew", extra={"process_id": process})
         for entry in self._table.entries():
-            if not self._folder.lives(entry.process):
+            if not self._seat.lives(entry.process):
                 self._table.leave(entry.process)
                 log.warning("process ended without leaving", extra={"process_id": entry.process})
         self._settle()
@@ -155,8 +162,10 @@ class RegistryServer:
         if self._settled:
             return
         entered = {entry.process for entry in self._table.entries()}
-        missing = [name for name in self._expected - entered if self._folder.lives(name)]
-        if missing and self._awake_s < LIFETIME_BEATS * self._heartbeat_s:
+        unsure = self._expected is None or any(
+            self._seat.lives(name) for name in self._expected - entered
+        )
+        if unsure and self._awake_s < LIFETIME_BEATS * self._heartbeat_s:
             return
         self._settled = True
         for process in entered:
@@ -167,7 +176,7 @@ class RegistryServer:
 
     def _received(self, parts: list[bytes]) -> None:
         process = parts[0].decode("latin-1")
-        if len(parts) != 2 or not is_process(process):
+        if len(parts) != 2 or not self._seat.is_process(process):
             log.warning("request of no process", extra={"parts": len(parts)})
             return
         try:

@@ -14,17 +14,19 @@ import zmq
 from transom.errors import MessageDeliveryFailure, MessageUndeliverable, MessagingError
 from transom.messaging.drivers.base import Address, Gap, Join, Kind, Sent, TransportEvent
 from transom.messaging.drivers.zmq.errand import Copies, Errand
-from transom.messaging.drivers.zmq.folder import Folder, is_process
 from transom.messaging.drivers.zmq.link import Link
+from transom.messaging.drivers.zmq.place import Place
 from transom.messaging.drivers.zmq.receiver import link_identity
-from transom.messaging.drivers.zmq.registry_client import RegistryClient
+from transom.messaging.drivers.zmq.registries import Registries
 from transom.messaging.drivers.zmq.wire import AddressCode, Riding
 from transom.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-PATIENCE_BEATS = 3
+# A registry that restarts on hosts takes three to know everybody, and one to say so.
+PATIENCE_BEATS = 4
 DRAIN_POLL_S = 0.005
+NO_ANSWER = "the bus registry did not answer; is the supervisor running?"
 
 
 class Sender:
@@ -33,9 +35,9 @@ class Sender:
     def __init__(
         self,
         context: "zmq.Context[zmq.Socket[bytes]]",
-        folder: Folder,
+        place: Place,
         process: str,
-        registry: RegistryClient,
+        registry: Registries,
         code: AddressCode,
         *,
         clock: Clock,
@@ -44,7 +46,7 @@ class Sender:
         receipt_due: Callable[[str], Riding | None],
     ) -> None:
         self._context = context
-        self._folder = folder
+        self._place = place
         self._process = process
         self._registry = registry
         self.code = code
@@ -114,10 +116,10 @@ class Sender:
             link.received(frame)
 
     def drop(self, peer: str) -> None:
-        """The registry says that the peer is gone."""
+        """The registries say that the peer is gone."""
         link = self._links.get(peer)
         if link is not None:
-            link.close("the registry dropped it")
+            link.drop(self._patience_s)
 
     def close(self) -> None:
         for task in self._refreshes:
@@ -158,7 +160,7 @@ class Sender:
         """Who serves the address (in its pool), as far as we know."""
         match address.kind:
             case Kind.REPLY:
-                return (address.name,) if is_process(address.name) else ()
+                return (address.name,) if self._place.is_process(address.name) else ()
             case Kind.NOTIFICATION:
                 return self._registry.view.pools(address).get(address.pool, ())
             case _:
@@ -176,7 +178,7 @@ class Sender:
             identity = link_identity(self._process, self._linked)
             link = Link(
                 self._context,
-                self._folder,
+                self._place,
                 identity,
                 peer,
                 clock=self._clock,
@@ -205,14 +207,16 @@ class Sender:
         self._refreshes.discard(task)
         if task.cancelled():
             refreshed(MessageDeliveryFailure("the bus connection was stopped"))
-        elif isinstance(task.exception(), TimeoutError):
-            refreshed(
-                MessageDeliveryFailure(
-                    "the bus registry did not answer; is the supervisor running?"
-                )
-            )
-        else:
-            refreshed(None)
+            return
+        match task.exception():
+            case None:
+                refreshed(None)
+            case TimeoutError():
+                refreshed(MessageDeliveryFailure(NO_ANSWER))
+            case MessagingError() as error:
+                refreshed(error)
+            case error:
+                raise error
 
     def copy_lost(self, address: Address, peer: str) -> None:
         """The peer will miss one."""

@@ -16,6 +16,7 @@ from transom.messaging.proto.feed.change import (
     Row,
     split,
 )
+from transom.messaging.proto.feed.demand import Demand
 from transom.messaging.proto.feed.digest import MODULUS, encoded_row, hash_bytes, row_hash
 from transom.messaging.proto.feed.events import (
     Apply,
@@ -37,11 +38,14 @@ from transom.messaging.proto.feed.events import (
     Tick,
 )
 from transom.messaging.proto.feed.limits import Limits
-from transom.messaging.proto.feed.publisher import ROW_BYTES, RowTooLarge, VolatileFeed
+from transom.messaging.proto.feed.oversize import KEY_BYTES, OVERSIZE, ROW_BYTES, KeyTooLarge
+from transom.messaging.proto.feed.publisher import TableIdle, VolatileFeed
 from transom.messaging.proto.feed.replica import Replica
 
 __all__ = [
+    "KEY_BYTES",
     "MODULUS",
+    "OVERSIZE",
     "ROW_BYTES",
     "Apply",
     "AskSince",
@@ -52,6 +56,7 @@ __all__ = [
     "ChangeSet",
     "Chunk",
     "Cursor",
+    "Demand",
     "Effect",
     "Event",
     "Failed",
@@ -59,6 +64,7 @@ __all__ = [
     "Head",
     "Heard",
     "Key",
+    "KeyTooLarge",
     "Limits",
     "Live",
     "Loading",
@@ -66,10 +72,10 @@ __all__ = [
     "Part",
     "Replica",
     "Row",
-    "RowTooLarge",
     "Stale",
     "State",
     "Subscribed",
+    "TableIdle",
     "Tick",
     "VolatileFeed",
     "encoded_row",

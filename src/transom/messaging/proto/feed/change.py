@@ -41,13 +41,17 @@ class Head:
     """Where a feed stands. `digest`: the sum of the hashes of all its rows.
 
     `tables`: the same by table, so that who replicates only some can compare; None where the
-    feed does not keep it (such a replica then compares n alone).
+    feed does not keep it (such a replica then compares n alone). `idle`: tables whose rows nobody
+    keeps up to date at the moment. `schema`: the fingerprint of the schemas it is published under,
+    empty where they are not told.
     """
 
     epoch: int
     n: int
     digest: int
     tables: Mapping[str, int] | None = None
+    idle: frozenset[str] = frozenset()
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)

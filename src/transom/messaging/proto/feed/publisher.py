@@ -6,6 +6,8 @@ Invariants:
 2. A change that changes nothing is left out; a step without changes is no step.
 3. What is kept for `since` is bounded by number and by bytes; what fell out is served by snapshot.
 4. The epoch is the generation of the owner's lease: a later owner has a higher one.
+5. A table that is idle (nobody keeps its rows up to date) keeps the rows that it had, and no
+   snapshot of it is given; with the next `replace` it says what became different meanwhile.
 
 A row that was handed in belongs to the feed: its giver changes it no more.
 """
@@ -15,17 +17,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from transom.errors import InternalError
+from transom.errors import Unavailable
 from transom.messaging.proto.feed.change import Change, ChangeSet, Chunk, Cursor, Head, Key, Row
-from transom.messaging.proto.feed.digest import MODULUS, encoded_row, hash_bytes
+from transom.messaging.proto.feed.digest import MODULUS, hash_bytes
 from transom.messaging.proto.feed.order import SortedKeys
+from transom.messaging.proto.feed.oversize import carried
 
-ROW_BYTES = 256 * 1024
 CHUNK_BYTES = 1024 * 1024
 
 
-class RowTooLarge(InternalError):
-    """A row is over the bound that lets feeds page: its owner must cut it down."""
+class TableIdle(Unavailable):
+    """Nobody keeps the table's rows up to date at the moment; who wants it waits for its owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,24 @@ class _Table:
 
 
 class VolatileFeed:
-    """Rows of the tables named; changes come out as numbered change sets."""
+    """Rows of the tables named; changes come out as numbered change sets.
+
+    `idle`: those of them that are idle at first.
+    """
 
     def __init__(
         self,
         epoch: int,
         tables: Collection[str],
         *,
+        idle: Collection[str] = (),
         ring_sets: int = 1024,
         ring_bytes: int = 16 * 1024 * 1024,
     ) -> None:
         self.epoch = epoch
         self.n = 0
         self._tables = {name: _Table() for name in sorted(tables)}
+        self._idle: frozenset[str] = frozenset(idle)
         self._ring: deque[tuple[ChangeSet, int]] = deque()
         self._ring_sets = ring_sets
         self._ring_bytes = ring_bytes
@@ -79,7 +86,19 @@ class VolatileFeed:
 
     def head(self) -> Head:
         digests = {name: table.digest for name, table in self._tables.items()}
-        return Head(self.epoch, self.n, sum(digests.values()) % MODULUS, digests)
+        return Head(self.epoch, self.n, sum(digests.values()) % MODULUS, digests, self._idle)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(self._tables)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        return {name: len(table.rows) for name, table in self._tables.items()}
+
+    def rest(self, tables: Collection[str]) -> None:
+        """Nobody keeps these tables up to date from now on, until they are replaced."""
+        self._idle |= self._tables.keys() & frozenset(tables)
 
     def row(self, table: str, key: Key) -> Row | None:
         held = self._tables[table].rows.get(key)
@@ -88,14 +107,17 @@ class VolatileFeed:
     def replace(self, tables: Mapping[str, Mapping[Key, Row]]) -> ChangeSet | None:
         """Makes the rows given all rows of those tables; the difference is one step.
 
-        Raises: KeyError for a table that is not the feed's; RowTooLarge. Nothing changed then.
+        They are idle no more. A row that is too large is carried cut (see `oversize`).
+        Raises: KeyError for a table that is not the feed's; KeyTooLarge. Nothing changed then.
         """
         wanted: list[Change] = []
         for name, rows in tables.items():
             gone = self._tables[name].rows.keys() - rows.keys()
             wanted += [Change(name, key, None) for key in gone]
             wanted += [Change(name, key, row) for key, row in rows.items()]
-        return self.change(wanted)
+        made = self.change(wanted)
+        self._idle -= tables.keys()
+        return made
 
     def change(self, changes: Iterable[Change]) -> ChangeSet | None:
         """Applies upserts and deletions as one step; None if nothing is different from before.
@@ -105,7 +127,7 @@ class VolatileFeed:
         news: dict[tuple[str, Key], tuple[Change, _Held | None]] = {}
         for change in changes:
             self._tables[change.table]
-            news[(change.table, change.key)] = (change, _held(change))
+            news[(change.table, change.key)] = _held(change)
         different = [
             (change, held)
             for (table, key), (change, held) in news.items()
@@ -138,7 +160,13 @@ class VolatileFeed:
         return found
 
     def snapshot(self, tables: Sequence[str], after: Cursor | None, limit: int) -> Chunk:
-        """A page of the rows of `tables` (none: all) behind `after`: at most `limit` rows."""
+        """A page of the rows of `tables` (none: all) behind `after`: at most `limit` rows.
+
+        Raises: TableIdle.
+        """
+        idle = self._idle & frozenset(tables) if tables else self._idle
+        if idle:
+            raise TableIdle(detail=f"{', '.join(sorted(idle))}: not kept up to date now")
         rows: list[Change] = []
         size_bytes = 0
         for name in sorted(set(tables) & self._tables.keys()) if tables else self._tables:
@@ -160,13 +188,14 @@ class VolatileFeed:
             self._kept_bytes -= self._ring.popleft()[1]
 
 
-def _held(change: Change) -> _Held | None:
+def _held(change: Change) -> tuple[Change, _Held | None]:
+    """The change as it is carried."""
     if change.row is None:
-        return None
-    encoded = encoded_row(change.table, change.key, change.row)
-    if len(encoded) > ROW_BYTES:
-        raise RowTooLarge(detail=f"{change.table} {change.key}: {len(encoded)} bytes")
-    return _Held(change.row, hash_bytes(encoded), len(encoded))
+        return change, None
+    row, encoded = carried(change.table, change.key, change.row)
+    if row is not change.row:
+        change = Change(change.table, change.key, row)
+    return change, _Held(row, hash_bytes(encoded), len(encoded))
 
 
 def _hash(held: _Held | None) -> int | None:

@@ -9,7 +9,8 @@ Invariants:
 2. Digests are compared only at equal (epoch, n). A wrong one, or a later epoch, means a snapshot;
    an earlier epoch is ignored.
 3. `Live` means: at most two heartbeats (and the grace) ago, a head of the feed was heard that our
-   rows agree with. A step lost in silence is known with the next head.
+   rows agree with, and which says that our tables are kept up to date. A step lost in silence is
+   known with the next head.
 4. One request is out at a time; each has a deadline; repeats back off, with jitter, up to a limit.
 5. What is buffered is bounded; overflow drops and catches up.
 """
@@ -65,6 +66,7 @@ class Replica:
         self._resync = False  # only a snapshot helps
         self._recheck = False  # ask, though no hole is known
         self._trusted = False  # what we hold agreed with the last head compared
+        self._idle = False  # the last head heard said that nobody keeps our tables up to date
         self._verified_s = 0.0
         self._heard_s = 0.0
         self._mismatches = 0  # digests found wrong since the last one found right
@@ -113,6 +115,10 @@ class Replica:
             return Live(now_s - self._verified_s)
         return Stale(self._verified_s)
 
+    def age_s(self, now_s: float) -> float | None:
+        """How long ago the rows were verified; None before they were loaded."""
+        return None if self._ledger.n < 0 else now_s - self._verified_s
+
     def position(self) -> tuple[int, int]:
         """(epoch, n) that has been applied; (-1, -1) before anything was."""
         return self._ledger.epoch, self._ledger.n
@@ -160,6 +166,9 @@ class Replica:
         self._known_n = max(self._known_n, head.n)
         if self._heard is None or head.n >= self._heard[0].n:
             self._heard = (head, at_s)
+        was_idle, self._idle = self._idle, self._is_idle(head)
+        if was_idle and not self._idle:
+            self._asking.revive()
 
     def _caught(self, answer: Caught, now_s: float) -> None:
         asked = self._asking.take(answer.request)
@@ -184,11 +193,11 @@ class Replica:
             self._advance(now_s)
         if self._floor_n() > before_n:
             self._asking.soon(now_s)
-        elif self._floor_n() == answer.head.n:
+        elif self._floor_n() == answer.head.n and not self._idle:
             self._asking.settled()
         else:
             self._asking.failed()
-            if self._asking.failures >= _FRUITLESS:
+            if self._floor_n() != answer.head.n and self._asking.failures >= _FRUITLESS:
                 self._staging = None
                 self._resync = True
 
@@ -209,6 +218,7 @@ class Replica:
         # A feed that was set back within its epoch (it must not be) is believed here, and so heals.
         self._known_n = answer.head.n
         self._heard = (answer.head, asked.at_s)
+        self._idle = self._is_idle(answer.head)
         self._asking.soon(now_s)
 
     # what follows
@@ -249,7 +259,7 @@ class Replica:
             return
         self._heard = None
         ours = self._ledger.digest_at(head.n)
-        if ours is None:
+        if ours is None or self._is_idle(head):
             return
         if self._expected(head, ours) == ours:
             # A head that we have passed was the feed's only until the next step was made.
@@ -261,6 +271,9 @@ class Replica:
             self._resync = True
             self._mismatches += 1
             self._asking.settled(failures=self._mismatches)
+
+    def _is_idle(self, head: Head) -> bool:
+        return bool(head.idle & self._tables if self._tables else head.idle)
 
     def _expected(self, head: Head, ours: int) -> int:
         if not self._tables:

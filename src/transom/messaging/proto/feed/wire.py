@@ -5,8 +5,10 @@
 |---|---|
 | change | [table, [key parts], row or null] |
 | change set | {epoch, n, changes}; with part and parts if it is a part of one |
-| head | {epoch, n, digest, tables: {table: digest} or null}; digests are 32 hexadecimal digits |
+| head | {epoch, n, digest, tables: {table: digest} or null, idle: [table], schema} |
 | chunk | {epoch, n, rows: [change], after: [table, [key parts]] or null} |
+
+Digests are 32 hexadecimal digits; `idle` and `schema` are left out where empty.
 
 Invariant: what comes from the wire becomes these nouns or raises InvalidEnvelope. Members that are
 not known are skipped.
@@ -38,6 +40,8 @@ class _Head(msgspec.Struct):
     n: int
     digest: str
     tables: dict[str, str] | None = None
+    idle: frozenset[str] = frozenset()
+    schema: str = ""
 
 
 class _Chunk(msgspec.Struct):
@@ -65,6 +69,10 @@ class _Beat(_Head, kw_only=True):
     source: str
 
 
+PUBLISHER = "publisher"
+"""The server of a feed's topic: the name is always the same, so that a broker's queue of it is."""
+
+
 def feed_topic(source: str) -> str:
     """Where `head`, `since` and `snapshot` of the source's feed are answered."""
     return f"feed.{source}"
@@ -75,8 +83,11 @@ def changes_topic(source: str) -> str:
     return f"feed.{source}.changes"
 
 
-def encode_changes(changes: ChangeSet | Part) -> Json:
+def encode_changes(changes: ChangeSet | Part, schema: str = "") -> Json:
+    """`schema`: the fingerprint of the schemas that they are sent under; empty: not told."""
     coded: Json = {"epoch": changes.epoch, "n": changes.n, "changes": _encoded(changes.changes)}
+    if schema:
+        coded["schema"] = schema
     if isinstance(changes, Part):
         coded["part"], coded["parts"] = changes.part, changes.parts
     return coded
@@ -92,11 +103,27 @@ def decode_changes(value: object) -> ChangeSet | Part:
     return Part(found.epoch, found.n, found.part, found.parts, _changes(found.changes))
 
 
+def schema_of(value: object) -> str:
+    """The fingerprint that came with change sets; empty if none did."""
+    told = value.get("schema") if isinstance(value, dict) else None
+    return told if isinstance(told, str) else ""
+
+
 def encode_head(head: Head) -> Json:
     tables = None
     if head.tables is not None:
         tables = {name: _hex(digest) for name, digest in head.tables.items()}
-    return {"epoch": head.epoch, "n": head.n, "digest": _hex(head.digest), "tables": tables}
+    coded: Json = {"epoch": head.epoch, "n": head.n, "digest": _hex(head.digest), "tables": tables}
+    if head.idle:
+        coded["idle"] = sorted(head.idle)
+    if head.schema:
+        coded["schema"] = head.schema
+    return coded
+
+
+def decode_head(value: object) -> Head:
+    """Raises: InvalidEnvelope."""
+    return _head(_convert(value, _Head))
 
 
 def encode_beat(heads: Mapping[str, Head]) -> list[Json]:
@@ -172,6 +199,7 @@ def _head(found: _Head) -> Head:
         tables = None
         if found.tables is not None:
             tables = {name: int(digest, 16) for name, digest in found.tables.items()}
-        return Head(found.epoch, found.n, int(found.digest, 16), tables)
+        digest = int(found.digest, 16)
+        return Head(found.epoch, found.n, digest, tables, found.idle, found.schema)
     except ValueError as error:
         raise InvalidEnvelope("a feed's digest is no number", detail=str(error)) from error

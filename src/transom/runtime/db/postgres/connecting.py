@@ -79,18 +79,21 @@ async def connect_first(url: Secret, settings: Mapping[str, str]) -> Any:
     except (*ERRORS, ValueError) as error:
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             # Its text may hold a piece of the address, and that a piece of a password.
-            raise ConfigError("[database] url: PostgreSQL's client cannot use it") from None
+            raise ConfigError(
+                "[database] url or a pool's uri: PostgreSQL's client cannot use it"
+            ) from None
         if getattr(error, "sqlstate", "") == UNKNOWN_SETTING:
             raise ConfigError(
                 f"{where}: {error}; use PostgreSQL {OLDEST_SERVER} or newer"
             ) from error
         if fault_of(error) in (Fault.REFUSED, Fault.OURS):
             raise ConfigError(
-                f"{where} refuses: {error}; check user, password and database in [database] url "
-                "(TRANSOM_DATABASE__URL), and that the database exists"
+                f"{where} refuses: {error}; check user, password and database in its address "
+                "([database] url, TRANSOM_DATABASE__URL; a pool's uri), and that there is one"
             ) from error
         raise StorageUnavailable(
-            f"{where} does not answer ({_why(error)}); start it, or correct [database] url",
+            f"{where} does not answer ({_why(error)}); start it, or correct its address "
+            "([database] url; a pool's uri)",
             detail=named(error),
         ) from error
 

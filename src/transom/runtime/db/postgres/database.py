@@ -62,6 +62,8 @@ class PostgresDatabase:
     its commit. `waiting_max`: verbs that may wait or run.
     """
 
+    in_order = False
+
     def __init__(
         self,
         url: Secret,
@@ -94,6 +96,9 @@ class PostgresDatabase:
             return ""
         where = shown(self._url.reveal())
         return f"does not reach PostgreSQL at {where}, and goes on trying; see the log"
+
+    def is_short(self, bytes_least: int) -> bool:
+        return False
 
     async def start(self) -> None:
         if self._pool is not None:

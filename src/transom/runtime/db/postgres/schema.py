@@ -9,6 +9,8 @@ Invariants:
 3. What takes something away waits until nobody uses the schema.
 """
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,10 +21,12 @@ from transom.runtime.db.address import shown
 from transom.runtime.db.dialect import migration_for_postgres
 from transom.runtime.db.migrate import CREATE_VERSIONS, Migration, Migrations, missing, older
 from transom.runtime.db.postgres.connecting import close, connect_first, lock_key, session
-from transom.runtime.db.postgres.faults import ERRORS, as_error, fault_of, named
+from transom.runtime.db.postgres.faults import ERRORS, Fault, as_error, fault_of, named
 from transom.runtime.secrets import Secret
 
 UPGRADE_WAIT_S = 30.0
+UPGRADE_TRIES = 20
+PAUSE_S = 0.05
 # A query of the catalogue sees what is committed; `to_regclass` what this session remembers.
 VERSIONS = """
 select count(*) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -64,7 +68,9 @@ async def upgrade(
 ) -> list[str]:
     """Applies what is missing, and answers its names. A schema that is not there needs nothing.
 
-    Raises: ConfigError, StorageFull, StorageUnavailable.
+    Who works meanwhile may wait for it crosswise; then it is undone, and tried again.
+
+    Raises: ConfigError, StorageFull, StorageUnavailable, Unavailable.
     """
     settings = {**session(schema, UPGRADE_WAIT_S), "statement_timeout": "0"}
     async with connected(url, settings) as connection:
@@ -75,7 +81,8 @@ async def upgrade(
         return [
             migration.name
             for migration in lacking
-            if (alone or not migration.after) and await _apply(connection, schema, migration, clock)
+            if (alone or not migration.after)
+            and await _apply_at_last(connection, schema, migration, clock)
         ]
 
 
@@ -127,6 +134,18 @@ async def make_tables(
     for room in rooms:
         for migration in room.files():
             await _run(connection, migration, clock)
+
+
+async def _apply_at_last(connection: Any, schema: str, migration: Migration, clock: Clock) -> bool:
+    """As `_apply`, as often as others get in its way, within bounds."""
+    for attempt in range(1, UPGRADE_TRIES):
+        try:
+            return await _apply(connection, schema, migration, clock)
+        except ERRORS as error:
+            if fault_of(error) is not Fault.AGAIN:
+                raise
+            await asyncio.sleep(PAUSE_S * attempt * random.uniform(0.5, 1.0))
+    return await _apply(connection, schema, migration, clock)
 
 
 async def _apply(connection: Any, schema: str, migration: Migration, clock: Clock) -> bool:

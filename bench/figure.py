@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of messaging and of the queue as pictures and tables, from bench/results; measures
+nothing.
+
+A bar is as long as the logarithm of how many times better ours is: one step of the scale is ten
+times. The picture is plain SVG and takes its colours from the reader's light or dark setting.
+
+usage: python -m bench.figure     -> docs/explanation/{messaging,queue}-figures.svg, and the tables
+                                     in the pages beside them
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGES = ROOT / "docs" / "explanation"
+OURS, PEER = "transom", "oslo.messaging 18"
+LABEL_PX, SCALE_PX, NOTE_PX, ROW_PX, TOP_PX = 250, 300, 250, 34, 56
+STYLE = """
+  text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+  .note { fill: #59636e } .title { font-weight: 600; font-size: 15px }
+  .bar { fill: #0969da } .line { stroke: #d1d9e0 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc } .note { fill: #9198a1 } .bar { fill: #4493f8 } .line { stroke: #3d444d }
+  }
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim. `times`: how many times better ours is; 0 where a number cannot say it."""
+
+    claim: str
+    ours: str
+    theirs: str
+    times: float
+    file: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A page with a picture: their names, the heads of the first columns, what the picture says."""
+
+    name: str
+    over: str
+    peer: str
+    title: str
+    rows: Callable[[], Iterator[Row]]
+
+
+def result(name: str) -> dict[str, Any]:
+    """What was measured last. Raises: FileNotFoundError if nothing was."""
+    told: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    return told
+
+
+def messaging() -> Iterator[Row]:
+    """The rows of the table, in its order."""
+    for callers, told in result("rabbit_calls")["callers"].items():
+        ours, theirs = (told["contenders"][name] for name in (OURS, PEER))
+        many = "1 caller" if callers == "1" else f"{callers} callers"
+        yield Row(
+            f"Calls a second, {many}", f"{ours['calls_per_s']:,.0f}",
+            f"{theirs['calls_per_s']:,.0f}", told["ratio"], "messaging.rabbit_calls",
+        )  # fmt: skip
+        yield Row(
+            f"CPU of a call, {many}", f"{ours['cpu_us_per_call']:,.0f} µs",
+            f"{theirs['cpu_us_per_call']:,.0f} µs", told["cpu_ratio"], "messaging.rabbit_calls",
+        )  # fmt: skip
+    rates = result("rabbit_casts")["rates"]
+    for name, claim in (
+        ("casts sent, 64", "Casts a second, 64 callers"),
+        ("fan-out deliveries, 64", "Fan-out to 3, deliveries a second"),
+        ("notifications listened", "Notifications heard a second"),
+    ):
+        told = rates[name]
+        yield Row(
+            claim, f"{told[OURS]:,.0f}", f"{told[PEER]:,.0f}", told["ratio"],
+            "messaging.rabbit_casts",
+        )  # fmt: skip
+    for name, claim, path in (
+        ("dead_callers", "A call behind 64 of dead callers", ()),
+        ("reply_queue_deleted", "A call after its reply queue was deleted", ("next call",)),
+    ):
+        ours, theirs = (_at(result(name)["median"][who], path) for who in (OURS, PEER))
+        yield Row(claim, _time(ours), _time(theirs), theirs / ours, f"messaging.{name}")
+    figures = result("broker_restart")["figures"]
+    yield Row(
+        "Calls hanging while a broker restarts", str(figures[OURS]["hung"]),
+        str(figures[PEER]["hung"]), 0.0, "messaging.broker_restart",
+    )  # fmt: skip
+    figures = result("footprint")["figures"]
+    ours, theirs = (figures[who]["server"] for who in (OURS, PEER))
+    yield Row(
+        "Threads of a server, 64 calls in flight", f"{ours['threads']}",
+        f"{theirs['threads']}", theirs["threads"] / ours["threads"], "messaging.footprint",
+    )  # fmt: skip
+
+
+def queue() -> Iterator[Row]:
+    """Beside a Zaqar whose Redis keeps nothing."""
+    asked = result("queue_against_zaqar")["requests"]
+    for what, told in asked.items():
+        ours, theirs = told["transom"], told["zaqar"]
+        claim = f"{what.capitalize()}, requests a second"
+        if what.startswith("claim"):
+            claim = "Claim 20 and delete them, turns a second"
+        yield Row(
+            claim, f"{ours['per_s']:,.0f}", f"{theirs['per_s']:,.0f}", told["times"],
+            "queue.against_zaqar",
+        )  # fmt: skip
+    for what, told in asked.items():
+        ours, theirs = told["transom"], told["zaqar"]
+        yield Row(
+            f"CPU of the server, {what}", f"{ours['cpu_us']:,.0f} µs",
+            f"{theirs['cpu_us']:,.0f} µs", told["cpu_times"], "queue.against_zaqar",
+        )  # fmt: skip
+    latency = result("queue_latency")
+    for claim, told in (("64 connections", latency), ("at 200 a second", latency["paced"])):
+        ours, theirs = (told["contenders"][name]["p99_ms"] for name in ("transom", "zaqar"))
+        yield Row(
+            f"99th percentile of a post, {claim}", _time(ours), _time(theirs),
+            told["below_zaqar_times"], "queue.latency",
+        )  # fmt: skip
+
+
+def peers() -> str:
+    """Markdown: the queues that are no Zaqar, with what an acknowledgement of each means."""
+    found = result("queue_against_peers")["contenders"]
+    return _beside(found, "Acknowledged when it is", "acknowledged")
+
+
+def clients() -> str:
+    """Markdown: the same queues through the clients of Python services."""
+    return _beside(result("queue_by_clients")["contenders"], "Client", "client")
+
+
+def _beside(contenders: Mapping[str, Mapping[str, Any]], head: str, key: str) -> str:
+    lines = [
+        (
+            "| Messages a second | Posted, 20 at a time | Ours is | Taken, 20 at a time | Ours is "
+            f"| {head} |"
+        ),
+        "|---|---|---|---|---|---|",
+    ]
+    for name, told in contenders.items():
+        cells = [name]
+        for what in ("post", "take"):
+            rate, better = told.get(f"{what}_messages_per_s"), told.get(f"{what}_times")
+            cells += ["" if rate is None else f"{rate:,.0f}"]
+            cells += ["" if rate is None or name.startswith(OURS) else f"{better:.2g} times"]
+        lines.append(f"| {' | '.join([*cells, told[key]])} |")
+    return "\n".join(lines)
+
+
+FIGURES = (
+    Figures(
+        "messaging", "Over RabbitMQ", "oslo.messaging 18.3.1",
+        "Times better than oslo.messaging 18.3.1, on the same RabbitMQ", messaging,
+    ),
+    Figures(
+        "queue", "Over HTTP", "Zaqar 23",
+        "Times better than Zaqar 23 with Redis in memory; ours is on disk", queue,
+    ),
+)  # fmt: skip
+
+
+def _at(told: Any, path: tuple[str, ...]) -> float:
+    for name in path:
+        told = told[name]
+    return float(told)
+
+
+def _time(milliseconds: float) -> str:
+    if milliseconds >= 1000:
+        return f"{milliseconds / 1000:,.1f} s"
+    return f"{milliseconds:.1f} ms"
+
+
+def times(row: Row) -> str:
+    if not row.times:
+        return ""
+    return f"{row.times:,.0f} times" if row.times >= 10 else f"{row.times:.1f} times"
+
+
+def table(figures: Figures, found: list[Row]) -> str:
+    """Markdown."""
+    head = f"| {figures.over} | transom | {figures.peer} | Better | Again with |\n"
+    lines = [
+        f"| {row.claim} | {row.ours} | {row.theirs} | {times(row)} | `bench.{row.file}` |"
+        for row in found
+    ]
+    return head + "|---|---|---|---|---|\n" + "\n".join(lines)
+
+
+def picture(figures: Figures, found: list[Row]) -> str:
+    """SVG."""
+    width = LABEL_PX + SCALE_PX + NOTE_PX
+    height = TOP_PX + ROW_PX * len(found) + 12
+    decades = max(1, math.ceil(max(math.log10(max(row.times, 1)) for row in found)))
+    step_px = SCALE_PX / decades
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" role="img">'
+        ),
+        f"<title>{figures.title}</title>",
+        f"<style>{STYLE}</style>",
+        f'<text class="title" x="8" y="20">{figures.title}</text>',
+    ]
+    for decade in range(decades + 1):
+        x = LABEL_PX + decade * step_px
+        parts.append(
+            f'<line class="line" x1="{x:.0f}" x2="{x:.0f}" y1="{TOP_PX - 6}" y2="{height - 8}"/>'
+            f'<text class="note" x="{x:.0f}" y="{TOP_PX - 12}" text-anchor="middle">'
+            f"{10**decade:,}</text>"
+        )
+    for at, row in enumerate(found):
+        y = TOP_PX + ROW_PX * at + 20
+        long_px = max(2.0, step_px * math.log10(row.times)) if row.times > 1 else 2.0
+        parts.append(f'<text x="8" y="{y}">{escape(row.claim)}</text>')
+        parts.append(
+            f'<rect class="bar" x="{LABEL_PX}" y="{y - 13}" width="{long_px:.0f}" height="17" '
+            'rx="3"/>'
+        )
+        note = f"{row.ours} : {row.theirs}" + (f"  ({times(row)})" if row.times else "")
+        x = LABEL_PX + SCALE_PX + 10
+        parts.append(f'<text class="note" x="{x}" y="{y}">{escape(note)}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def put(text: str, mark: str, content: str) -> str:
+    """The page with the content between its marks."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def main() -> int:
+    for figures in FIGURES:
+        found = list(figures.rows())
+        page = PAGES / f"{figures.name}-figures.md"
+        page.with_suffix(".svg").write_text(picture(figures, found), encoding="utf-8")
+        text = put(page.read_text("utf-8"), "figures", table(figures, found))
+        if figures.name == "queue":
+            text = put(text, "peers", peers())
+            text = put(text, "clients", clients())
+        page.write_text(text, encoding="utf-8")
+        print(table(figures, found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

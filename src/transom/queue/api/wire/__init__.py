@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies of requests and answers, by their nouns."""

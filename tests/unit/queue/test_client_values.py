@@ -1,0 +1,36 @@
+"""What the client reads of an answer."""
+
+from datetime import UTC, datetime
+from math import inf
+
+import msgspec
+import pytest
+
+from transom.queue.client.shapes import Message
+from transom.queue.client.values import DIGITS_MOST, value_of
+
+ABOUT = '"id": "i", "ttl": 60, "age": 0, "created_at": "2026-01-01T00:00:00.000Z"'
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        ("1e999", inf),
+        ("[-1e999, 1]", [-inf, 1]),
+        ("9" * DIGITS_MOST, int("9" * DIGITS_MOST)),
+        ('{"n": ' + "9" * 10_000 + "}", {"n": inf}),
+        ('"1e999"', "1e999"),
+    ],
+)
+def test_no_number_keeps_a_message_from_being_read(body: str, read: object) -> None:
+    found = value_of(f'{{{ABOUT}, "body": {body}}}'.encode(), Message)
+    assert found.body == read
+    assert found.created_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"id": 1}', b'{"id": 1} x', b'{"body": 1e999}', b"{", b"\xff"]
+)
+def test_what_is_no_message_is_refused(content: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        value_of(content, Message)
