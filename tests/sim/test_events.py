@@ -17,7 +17,7 @@ from virtual import run_virtual
 def test_each_event_reaches_each_pool_or_its_loss_is_told(tmp_path: Path, seed: int) -> None:
     world = run_virtual(lambda: episode(tmp_path, seed), seed)
     assert len(world.appended) == APPENDED
-    assert world.deaths > 3
+    assert world.deaths, "nobody was killed"
 
 
 def begins_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,11 +84,11 @@ class Follower:
 class World:
     """One run."""
 
-    def __init__(self, seed: int, database: SqliteDatabase, *, deadly: float = 0.02) -> None:
+    def __init__(self, seed: int, database: SqliteDatabase) -> None:
         self.random = Random(seed)
         self.clock = VirtualClock()
         self.database = database
-        self.deadly = deadly
+        self.deadly = 0.02
         self.killing = True
         self.deaths = 0
         self.rows_at: list[Rows] = [{}]

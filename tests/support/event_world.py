@@ -92,11 +92,11 @@ class Reader(Mortal):
 class World:
     """One run. `keep_events`: so many that none is lost, or few."""
 
-    def __init__(self, seed: int, database: SqliteDatabase, *, deadly: float = 0.01) -> None:
+    def __init__(self, seed: int, database: SqliteDatabase) -> None:
         self.random = Random(seed)
         self.clock = VirtualClock()
         self.database = database
-        self.deadly = deadly
+        self.deadly = 0.01
         self.killing = True
         self.deaths = 0
         self.keep_events = self.random.choice([10_000, 10_000, 15])
