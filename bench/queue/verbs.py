@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU of the queue's verbs on a SQLite file, beside those of an earlier commit, by turns.
+"""CPU of the queue's verbs on a SQLite file, beside those of an earlier release, by turns.
 
 Both run in processes of their own, each a writer on the loop: no door, no thread, groups of 64
 verbs to a commit. A turn of one follows a turn of the other; what is told is the median of the
 turns, and the median of what a turn of ours cost for one of theirs. Bodies have 140 bytes.
 
-    python -m bench.queue.verbs [--before 9d4bfa1] [--turns 20] [--json FILE]
+    python -m bench.queue.verbs [--before WHEEL] [--turns 20] [--json FILE]
 """
 
 import argparse
 import asyncio
 import importlib
-import io
 import json
 import os
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
+import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from transom.runtime.clock import SystemClock
 from transom.runtime.db.sqlite import SqliteDatabase
 
 ROOT = Path(__file__).parents[2]
+PREVIOUS = next((ROOT / "tests/upgrade/previous").glob("*.whl"))
 PLACE, CLIENT = Place("p", "q"), ClientId(b"c" * 16)
 BODY = b'"' + b"x" * 138 + b'"'
 TERMS = ClaimTerms(300, 60)
@@ -42,7 +42,7 @@ MEMORY = Path("/dev/shm")
 
 
 def _verbs(noun: str) -> Any:
-    """The module of a noun's verbs; a single one in the commits before they were parted."""
+    """The module of a noun's verbs; a single one in the releases before they were parted."""
     package = importlib.import_module("transom.queue.store.verbs")
     if hasattr(package, "Post"):
         return package
@@ -167,14 +167,11 @@ class Contender:
         self._process.wait()
 
 
-def compared(before: str, turns: int) -> dict[str, Any]:
+def compared(before: Path, turns: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
         folder = Path(name)
-        archived = subprocess.run(
-            ["git", "archive", before, "src"], cwd=ROOT, check=True, stdout=subprocess.PIPE
-        )
-        with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
-            archive.extractall(folder, filter="data")
+        with zipfile.ZipFile(before) as wheel:
+            wheel.extractall(folder / "src")
         for one in ("now", "before"):
             (folder / one).mkdir()
         now = Contender(ROOT / "src", folder / "now")
@@ -204,7 +201,7 @@ def _compared(now: Contender, then: Contender, what: str, turns: int) -> dict[st
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--before", default="9d4bfa1")
+    parser.add_argument("--before", type=Path, default=PREVIOUS, help="its wheel")
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--contender", type=Path, help=argparse.SUPPRESS)
@@ -212,7 +209,7 @@ def main() -> int:
     if asked.contender is not None:
         asyncio.run(contender(asked.contender))
         return 0
-    found = {"before": asked.before, "verbs": compared(asked.before, asked.turns)}
+    found = {"before": asked.before.name, "verbs": compared(asked.before, asked.turns)}
     print(json.dumps(found, indent=2))
     if asked.json is not None:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

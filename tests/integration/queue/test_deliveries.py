@@ -17,6 +17,7 @@ from transom.queue.deliveries.figures import DeliveryFigures
 from transom.queue.deliveries.line import COMMITTED_EACH
 from transom.queue.model import MessageId, Place
 from transom.queue.store import notices, subscriptions
+from transom.queue.store.subscriptions import Terms
 from transom.runtime.sealing import Sealer
 
 from support.deliveries import EVERY, MESSAGES, World, delivering
@@ -279,12 +280,36 @@ async def test_a_signature_can_be_verified_with_the_secret_that_was_shown(world:
     assert shown["options"] == {"_signature": True}
     again = (await world.door.ask("POST", EVERY, body)).json()
     assert "signing_secret" not in again
+    await check_signed(world, secret)
+
+
+async def check_signed(world: World, secret: bytes) -> None:
+    """The first that the receiver is sent."""
     await world.post("x")
     await world.receiver.until(1)
     got = world.receiver.received[0]
     signed = got.headers["Transom-Timestamp"].encode() + b"." + got.body
     expected = hmac.new(secret, signed, hashlib.sha256).hexdigest()
     assert got.headers["Transom-Signature"] == f"sha256={expected}"
+
+
+async def test_a_change_that_keeps_the_secret_does_not_bring_an_older_one_back(
+    world: World,
+) -> None:
+    made = await world.subscribe(options={"_signature": {"secret": "o" * 20}})
+    place, wanted = Place("a", "q"), MessageId.parse(made)
+    assert wanted is not None
+    now_ms = world.door.clock.now_ms()
+    database = await world.database()
+    before = await database.read(lambda tx: subscriptions.get(tx, now_ms, place, wanted))
+    newer = {"options": {"_signature": {"secret": "n" * 20}}}
+    assert (await world.door.ask("PATCH", f"{EVERY}/{made}", newer)).status == 204
+    kept = Terms(before.subscriber, before.options, None, 600, False, keeps_secret=True)
+    await database.write(lambda tx: subscriptions.change(tx, now_ms, place, before, kept))
+    await check_signed(world, b"n" * 20)
+    await world.door.ask("PATCH", f"{EVERY}/{made}", {"options": {}})
+    unsigned = await world.door.ask("PATCH", f"{EVERY}/{made}", {"options": {"_signature": True}})
+    assert unsigned.status == 400, "it has no secret any more"
 
 
 async def test_nothing_is_sent_to_a_name_that_resolves_to_an_address_of_ours(

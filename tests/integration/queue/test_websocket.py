@@ -6,6 +6,7 @@ Statuses and bodies are those of a real Zaqar's WebSocket transport.
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -457,16 +458,23 @@ async def test_a_bound_claim_that_has_ended_is_not_released_from_another(door: D
         assert (await other.ask("claim_create", queue()))[0] == 204
 
 
-async def test_a_signed_url_lets_in_what_it_was_signed_for_and_nothing_else(door: Door) -> None:
-    asked = {"paths": ["messages"], "methods": ["GET", "POST"]}
+async def shared_by(
+    door: Door, paths: list[str], methods: list[str], **more: str
+) -> dict[str, str]:
+    """The headers of a frame that is signed for these."""
+    asked = {"paths": paths, "methods": methods, **more}
     shared = (await door.ask("POST", "/v2/queues/q/share", asked)).json()
-    signed = {
+    return {
         "URL_Signature": shared["signature"],
         "URL_Expires": shared["expires"],
         "URL_Methods": ",".join(shared["methods"]),
         "URL_Paths": ",".join(shared["paths"]),
         "X_Project_ID": shared["project"],
     }
+
+
+async def test_a_signed_url_lets_in_what_it_was_signed_for_and_nothing_else(door: Door) -> None:
+    signed = await shared_by(door, ["messages"], ["GET", "POST"])
     async with socket(door.base_url) as ws:
         messages = queue(messages=[{"body": "by a friend"}])
         assert (await ws.ask("message_post", messages))[0] == 403
@@ -489,16 +497,22 @@ async def test_a_signed_url_lets_in_what_it_was_signed_for_and_nothing_else(door
         assert (await ws.ask("message_list", queue(), **signed))[0] == 403
 
 
+async def test_a_signature_lets_a_socket_stay_only_while_it_holds(tmp_path: Path) -> None:
+    async with open_door(tmp_path, http={"socket_sign_in_s": 0.5}) as door:
+        ends = [datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (1, 3600)]
+        soon, signed = [
+            await shared_by(door, ["messages"], ["GET"], expires=f"{end:%Y-%m-%dT%H:%M:%S}")
+            for end in ends
+        ]
+        async with socket(door.base_url) as stays, socket(door.base_url) as goes:
+            assert (await goes.ask("message_list", queue(), **soon))[0] == 200
+            assert (await stays.ask("message_list", queue(), **signed))[0] == 200
+            assert await goes.closed() == (1008, "authenticate sooner")
+            assert (await stays.ask("message_list", queue(), **signed))[0] == 200
+
+
 async def test_a_signature_opens_neither_pushes_nor_bound_claims(door: Door) -> None:
-    asked = {"paths": ["claims", "subscriptions"], "methods": ["POST"]}
-    shared = (await door.ask("POST", "/v2/queues/q/share", asked)).json()
-    signed = {
-        "URL_Signature": shared["signature"],
-        "URL_Expires": shared["expires"],
-        "URL_Methods": ",".join(shared["methods"]),
-        "URL_Paths": ",".join(shared["paths"]),
-        "X_Project_ID": shared["project"],
-    }
+    signed = await shared_by(door, ["claims", "subscriptions"], ["POST"])
     async with socket(door.base_url) as ws:
         assert (await ws.ask("claim_create", queue(), **signed))[0] == 204
         assert (await ws.ask("claim_create", queue(bound=True), **signed))[0] == 403

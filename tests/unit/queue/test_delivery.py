@@ -45,6 +45,11 @@ def test_the_default_policy_is_zaqars() -> None:
     assert pauses(RetryPolicy()) == [0, 0, 0, 5, 5, 5, 5, 10, 15, 20, 25, 30, 30, 30]
 
 
+def test_who_is_down_is_not_flooded() -> None:
+    found = pauses(RetryPolicy(at_once=30, at_least=0, longest_s=15, at_longest=0))
+    assert found[:30] == [0] * 20 + [1] * 10
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [

@@ -7,7 +7,7 @@ names a trust, and who changes a subscriber or options makes a new one with a to
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -146,10 +146,8 @@ class Subscriptions:
         where = self._checked(subscriber)
         stored: dict[str, Any] = msgspec.json.decode(before.options)
         options, signing = self._options(stored if wish.options is None else wish.options)
-        kept = await self._access.read(
-            place, lambda tx, now_ms: subscriptions.secret_of(tx, place, wanted)
-        )
-        if signing.wanted and not signing.secret and kept is None:
+        keeps = signing.wanted and not signing.secret
+        if keeps and rules.SIGNATURE not in stored:
             raise InvalidSubscription(
                 "The subscription has no secret yet: give one as `secret` of _signature."
             )
@@ -161,8 +159,7 @@ class Subscriptions:
                 known = await self._trusts.trust(token, ttl_s)
             options[rules.TRUST_ID] = known
         terms = self._terms(subscriber, options, signing.secret, ttl_s)
-        if signing.wanted and not signing.secret:
-            terms = Terms(subscriber, terms.options, kept, ttl_s, terms.needs_confirming)
+        terms = replace(terms, keeps_secret=keeps)
         await self._access.write(ChangeSubscription(place, before, terms))
         self._access.on_change()
 

@@ -22,6 +22,7 @@ import msgspec
 
 from transom.queue.client.errors import Ended, QueueError, Unavailable, refusal
 from transom.queue.client.signing_in import Access
+from transom.queue.client.values import content_of
 from transom.queue.client.verbs import Reply, Request
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Sender:
         headers = {"X-Auth-Token": token, "Client-ID": self._client_id}
         body = None
         if request.body is not None:
-            body = msgspec.json.encode(request.body)
+            body = content_of(request.body)
             headers["Content-Type"] = request.content_type
         if key:
             headers["Idempotency-Key"] = key

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON as values, whatever numbers somebody has posted.
+"""Values as JSON, and JSON as values, whatever numbers somebody has posted.
 
 JSON bounds no number; a float is bounded, and so are the digits that Python counts out. A body that
 one of them stands in is read all the same: otherwise one such message would end every worker that
@@ -31,6 +31,14 @@ def value_of(content: bytes, kind: type[T]) -> T:
     except ValueError as error:  # it ends, as JSON, after what did not fit
         raise msgspec.DecodeError(str(error)) from error
     return msgspec.convert(found, kind)
+
+
+def content_of(value: object) -> bytes:
+    """The value as JSON. Raises: ValueError for a number that JSON does not have: NaN, infinity."""
+    content = msgspec.json.encode(value)
+    if b"null" in content:  # as which they were written
+        json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)
+    return content
 
 
 def _whole(digits: str) -> int | float:

@@ -24,6 +24,8 @@ LEAST_SPAN_S = 10
 """Between the least and the longest pause."""
 MOST_S = 86_400
 MOST_TRIES = 10_000
+AT_ONCE_MOST, PAUSE_S = 20, 1
+"""After so many tries without a pause, there is one: who is down is not flooded."""
 LINEAR, ARITHMETIC, GEOMETRIC, EXPONENTIAL = "linear", "arithmetic", "geometric", "exponential"
 FUNCTIONS = (LINEAR, ARITHMETIC, GEOMETRIC, EXPONENTIAL)
 _NUMBERS = {
@@ -56,7 +58,7 @@ class RetryPolicy:
         """How long to wait after so many tries, of which each failed; None: it is used up."""
         retry = tries - 1
         for phase, number in (
-            (lambda at: 0, self.at_once),
+            (lambda at: 0 if at < AT_ONCE_MOST else PAUSE_S, self.at_once),
             (lambda at: self.least_s, self.at_least),
             (self._grown_s, self.growing),
             (lambda at: self.longest_s, self.at_longest),

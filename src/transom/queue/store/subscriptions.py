@@ -63,11 +63,10 @@ where project_id = ? and queue_name = ? and number > ? and expires_ms > ?
 order by number limit ?
 """
 
-SEALED = "select secret from subscription where project_id = ? and queue_name = ? and number = ?"
-
 CHANGE = """
 update subscription
-set subscriber = ?, options = ?, secret = ?, ttl_s = ?, expires_ms = ?, attempts = 0, next_ms = 0
+set subscriber = ?, options = ?, secret = case when ? = 1 then secret else ? end, ttl_s = ?,
+  expires_ms = ?, attempts = 0, next_ms = 0
 where project_id = ? and queue_name = ? and number = ? and options = ? and subscriber = ?
 """
 
@@ -123,13 +122,15 @@ where project_id = ? and queue_name = ? and number = ? and token = ?
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a subscription is made or changed to. `secret`: sealed; None: its requests are not
-    signed. `needs_confirming`: it is told of nothing until it is confirmed."""
+    signed. `needs_confirming`: it is told of nothing until it is confirmed. `keeps_secret`: the one
+    that it has stays, whatever `secret` says."""
 
     subscriber: str
     options: str
     secret: bytes | None
     ttl_s: int
     needs_confirming: bool
+    keeps_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +192,6 @@ async def page(
     return [subscription_of(row, now_ms) for row in rows]
 
 
-async def secret_of(tx: Transaction, place: Place, wanted: MessageId) -> bytes | None:
-    row = await tx.fetch_one(SEALED, (place.project_id, place.name, wanted.sequence))
-    return None if row is None else row[0]
-
-
 async def change(
     tx: Transaction, now_ms: int, place: Place, before: Subscription, terms: Terms
 ) -> None:
@@ -208,7 +204,8 @@ async def change(
     moved = terms.subscriber != before.subscriber
     if moved and await tx.fetch_one(OF_SUBSCRIBER, (*key, terms.subscriber)) is not None:
         raise SubscriberKnown("Another subscription of the queue has this subscriber.")
-    what = (terms.subscriber, terms.options, terms.secret, terms.ttl_s)
+    secret = (int(terms.keeps_secret), terms.secret)
+    what = (terms.subscriber, terms.options, *secret, terms.ttl_s)
     expires_ms = now_ms + terms.ttl_s * 1000
     seen = (before.options, before.subscriber)
     if not await tx.execute(CHANGE, (*what, expires_ms, *key, before.id.sequence, *seen)):

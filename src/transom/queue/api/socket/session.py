@@ -95,6 +95,7 @@ class Session:
         self._room = asyncio.Event()
         self._token = visit.token
         self._known: Context | None = None
+        self._signed_until_ms = 0
         self._ending: asyncio.TimerHandle | None = None
         self._bound = BoundClaims(door.actions, self._act)
         self._pushes = Pushes(socket, door.actions, door.watching, self._act, self._caller)
@@ -169,7 +170,8 @@ class Session:
             if signed is None:
                 self._visit.unidentified()
                 raise Forbidden(NOT_SIGNED_IN)
-            self._stop_watch()
+            self._signed_until_ms = max(self._signed_until_ms, signed.expires_ms)
+            self._watch_time()
             return signed
         context = await self._caller()
         if context is None:
@@ -207,20 +209,16 @@ class Session:
         return context
 
     def _watch_time(self) -> None:
-        """Closes the socket when its token ends, or when it has shown none for too long."""
+        """Closes the socket when its token ends, or when it has shown neither a token nor a
+        signature that still holds for too long."""
         self._stop_watch()
+        call_later, close = self._loop.call_later, self._socket.close
         if not self._token:
-            self._ending = self._loop.call_later(
-                self._visit.limits.socket_sign_in_s,
-                self._socket.close,
-                Code.POLICY,
-                "authenticate sooner",
-            )
+            in_s = _left_s(self._signed_until_ms) + self._visit.limits.socket_sign_in_s
+            self._ending = call_later(in_s, close, Code.POLICY, "authenticate sooner")
         elif self._known is not None and self._known.expires_ms:
-            left_s = (self._known.expires_ms - SystemClock().now_ms()) / 1000
-            self._ending = self._loop.call_later(
-                max(0.0, left_s), self._socket.close, Code.TOKEN_ENDED, TOKEN_ENDED
-            )
+            in_s = _left_s(self._known.expires_ms)
+            self._ending = call_later(in_s, close, Code.TOKEN_ENDED, TOKEN_ENDED)
 
     def _stop_watch(self) -> None:
         if self._ending is not None:
@@ -347,6 +345,10 @@ class Session:
             if name in _SHOWN_HEADERS:
                 headers[_SHOWN_HEADERS[name]] = value
         self._socket.send(frames.reply(echo, body, headers, is_text=is_text), is_text=is_text)
+
+
+def _left_s(end_ms: int) -> float:
+    return max(0.0, (end_ms - SystemClock().now_ms()) / 1000)
 
 
 def _need_token(job: Job) -> None:
