@@ -2,25 +2,23 @@
 
 import asyncio
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from transom.messaging.drivers.memory import Faults, MemoryBus
 from transom.messaging.heartbeats import _RUNNING
 from transom.messaging.proto.feed import ChangeSet, Key, Live, Row
 from transom.messaging.tables import TablePublisher, TableReplica, poke
-from transom.messaging.transport import Transport, connect
 from transom.node.publisher import DurablePublisher
 from transom.runtime.db.sqlite import SqliteDatabase
 from transom.runtime.db.transaction import Verb
 
 from support.db import opened
-from support.mortal import Mortal
+from support.mortal import Mortal, MortalWorld
 from support.thingfeed import NODE_AND_THINGS, all_things, drop_pointed, put_pointed, thing_feed
-from virtual import VirtualClock, seeded_randomness
+from virtual import VirtualClock
 
 TTL_S = 5.0
 WRITES = 100
+FOLLOWERS = 2
 CALM_S = TTL_S + 25.0
 Rows = dict[Key, Row]
 
@@ -81,24 +79,15 @@ class Follower:
         return isinstance(self.replica.state, Live)
 
 
-class World:
+class World(MortalWorld):
     """One run."""
 
-    def __init__(self, seed: int, database: SqliteDatabase) -> None:
-        self.random = Random(seed)
-        self.clock = VirtualClock()
-        self.database = database
-        self.deadly = 0.02
-        self.killing = True
-        self.deaths = 0
-        self.rows_at: list[Rows] = [{}]
-        self._seed = seed
-        self._lives = 0
-        self._feed = thing_feed(database, self.clock)
+    deadly = 0.02
 
-    def transport(self, peer: str) -> Transport:
-        random = seeded_randomness(f"{self._seed}{peer}")  # type: ignore[arg-type]
-        return connect(f"memory://world/{peer}", clock=self.clock, random=random)
+    def __init__(self, seed: int, database: SqliteDatabase) -> None:
+        super().__init__(seed, database)
+        self.rows_at: list[Rows] = [{}]
+        self._feed = thing_feed(database, self.clock)
 
     async def write(self, verb: Verb[Any]) -> Any:
         """Runs the verb, and notes what the feed said then."""
@@ -115,47 +104,11 @@ class World:
             self.rows_at.append(rows)
         return found
 
-    async def read(self, verb: Verb[Any]) -> Any:
-        return await self.database.read(verb)
+    def owner(self, place: int) -> Any:
+        return lambda number: Life(self, number, self.holder(place))
 
-    async def publish(self, place: int, over: asyncio.Event) -> None:
-        """One place where a publisher lives, dies and comes back, under its name or another."""
-        tidying: list[asyncio.Task[None]] = []
-        while not over.is_set():
-            self._lives += 1
-            name = f"place{place}" if self.random.random() < 0.5 else f"life{self._lives}"
-            life = Life(self, self._lives, name)
-            await life.start()
-            ends = [asyncio.ensure_future(event.wait()) for event in (life.dead, over)]
-            drain_s = self.random.uniform(5, 60)
-            await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                end.cancel()
-            if life.dead.is_set():
-                self.deaths += 1
-                await life.transport.driver.stop()
-                tidying.append(asyncio.ensure_future(life.stop()))
-            else:
-                await life.stop()
-            if not over.is_set():
-                await asyncio.sleep(self.random.uniform(0, 1))
-        await asyncio.gather(*tidying)
-
-    async def disturb(self) -> None:
-        """Another mood of the bus each few seconds."""
-        draw, bus = self.random.random, MemoryBus.named("world")
-        while True:
-            bus.heal()
-            bus.faults = Faults(
-                self.random,
-                drop=draw() * 0.3,
-                duplicate=draw() * 0.3,
-                delay_s=draw(),
-                reorder=draw(),
-            )
-            if draw() < 0.3:
-                bus.cut(f"owner{self._lives}", f"reader{self.random.randrange(2)}")
-            await asyncio.sleep(self.random.uniform(1, 8))
+    def reader_number(self) -> int:
+        return self.random.randrange(FOLLOWERS)
 
     async def change(self, writes: int) -> None:
         """Writers: rows and pointers, some with a poke."""
@@ -181,16 +134,14 @@ async def episode(folder: Path, seed: int) -> World:
     ) as database:
         world = World(seed, database)
         over = asyncio.Event()
-        followers = [Follower(world, number) for number in range(2)]
+        followers = [Follower(world, number) for number in range(FOLLOWERS)]
         async with asyncio.TaskGroup() as group:
             following = [group.create_task(follower.run()) for follower in followers]
-            publishing = [group.create_task(world.publish(place, over)) for place in range(2)]
-            disturbing = group.create_task(world.disturb())
-            await world.change(WRITES)
-            disturbing.cancel()
-            world.killing = False
-            MemoryBus.named("world").heal()
-            MemoryBus.named("world").faults = None
+            publishing = [
+                group.create_task(world.live(world.owner(place), over, 1)) for place in range(2)
+            ]
+            async with world.disturbed():
+                await world.change(WRITES)
             await asyncio.sleep(CALM_S)
             truth = await world.truth()
             for follower in followers:

@@ -8,11 +8,9 @@ Claims, each checked in every run:
 
 import asyncio
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from transom.errors import TransomError
-from transom.messaging.drivers.memory import Faults, MemoryBus
 from transom.messaging.events import (
     Event,
     EventListener,
@@ -20,17 +18,16 @@ from transom.messaging.events import (
     Lost,
     poke_events,
 )
-from transom.messaging.transport import Transport, connect
 from transom.node.events import EventLog, append
 from transom.node.events.migrations import EVENTS
 from transom.node.migrations import NODE
 from transom.node.publisher import DurablePublisher
 from transom.runtime.db.sqlite import SqliteDatabase
-from transom.runtime.db.transaction import Transaction, Verb
+from transom.runtime.db.transaction import Transaction
 
 from support.db import opened
-from support.mortal import Mortal
-from virtual import VirtualClock, seeded_randomness
+from support.mortal import Mortal, MortalWorld
+from virtual import VirtualClock
 
 TTL_S = 5.0
 CLAIM_S = 8.0
@@ -89,38 +86,23 @@ class Reader(Mortal):
                 continue
 
 
-class World:
+class World(MortalWorld):
     """One run. `keep_events`: so many that none is lost, or few."""
 
+    deadly = 0.01
+
     def __init__(self, seed: int, database: SqliteDatabase) -> None:
-        self.random = Random(seed)
-        self.clock = VirtualClock()
-        self.database = database
-        self.deadly = 0.01
-        self.killing = True
-        self.deaths = 0
+        super().__init__(seed, database)
         self.keep_events = self.random.choice([10_000, 10_000, 15])
         self.appended: list[int] = []
         self.seen: dict[str, dict[int, int]] = {pool: {} for pool in POOLS}
         self.first: dict[str, set[int]] = {pool: set() for pool in POOLS}
         self.lost: dict[str, dict[int, int]] = {pool: {} for pool in POOLS}
-        self._seed = seed
-        self._lives = 0
 
     def log_on(self, database: Any) -> EventLog:
         return EventLog(
             database, "test", clock=self.clock, keep_events=self.keep_events, claim_s=CLAIM_S
         )
-
-    def transport(self, peer: str) -> Transport:
-        random = seeded_randomness(f"{self._seed}{peer}")  # type: ignore[arg-type]
-        return connect(f"memory://world/{peer}", clock=self.clock, random=random)
-
-    async def write(self, verb: Verb[Any]) -> Any:
-        return await self.database.write(verb)
-
-    async def read(self, verb: Verb[Any]) -> Any:
-        return await self.database.read(verb)
 
     def given(self, pool: str, item: Event | Lost) -> None:
         if isinstance(item, Lost):
@@ -132,53 +114,14 @@ class World:
             assert item.n not in self.first[pool], "given twice as if for the first time"
             self.first[pool].add(item.n)
 
-    async def live(self, make: Any, over: asyncio.Event, rest_s: float) -> None:
-        """One place in which one life follows another."""
-        tidying: list[asyncio.Task[None]] = []
-        while not over.is_set():
-            self._lives += 1
-            life = make(self._lives)
-            await life.start()
-            ends = [asyncio.ensure_future(event.wait()) for event in (life.dead, over)]
-            drain_s = self.random.uniform(5, 60)
-            await asyncio.wait(ends, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                end.cancel()
-            if life.dead.is_set():
-                self.deaths += 1
-                await life.transport.driver.stop()
-                tidying.append(asyncio.ensure_future(life.stop()))
-            else:
-                await life.stop()
-            if not over.is_set():
-                await asyncio.sleep(self.random.uniform(0, rest_s))
-        await asyncio.gather(*tidying)
-
     def owner(self, place: int) -> Any:
-        def make(number: int) -> Life:
-            own = self.random.random() < 0.5
-            return Life(self, number, f"place{place}" if own else f"life{number}")
-
-        return make
+        return lambda number: Life(self, number, self.holder(place))
 
     def reader(self, pool: str) -> Any:
         return lambda number: Reading(Reader(self, number, pool))
 
-    async def disturb(self) -> None:
-        """Another mood of the bus each few seconds."""
-        draw, bus = self.random.random, MemoryBus.named("world")
-        while True:
-            bus.heal()
-            bus.faults = Faults(
-                self.random,
-                drop=draw() * 0.3,
-                duplicate=draw() * 0.3,
-                delay_s=draw(),
-                reorder=draw(),
-            )
-            if draw() < 0.3:
-                bus.cut(f"owner{self._lives}", f"reader{max(1, self._lives - 1)}")
-            await asyncio.sleep(self.random.uniform(1, 8))
+    def reader_number(self) -> int:
+        return max(1, self._lives - 1)
 
     async def append(self, count: int) -> None:
         """Those who have something to tell, some of them with a poke, some undone."""
@@ -241,12 +184,8 @@ async def episode(folder: Path, seed: int) -> World:
             for number in range(LISTENERS):
                 pool = POOLS[number % len(POOLS)]
                 group.create_task(world.live(world.reader(pool), over, 3))
-            disturbing = group.create_task(world.disturb())
-            await world.append(APPENDED)
-            disturbing.cancel()
-            world.killing = False
-            MemoryBus.named("world").heal()
-            MemoryBus.named("world").faults = None
+            async with world.disturbed():
+                await world.append(APPENDED)
             await asyncio.sleep(CALM_S)
             await world.check()
             over.set()
