@@ -268,7 +268,7 @@ def test_when_a_disk_gets_full_under_load_nothing_is_lost_or_doubled_and_all_goe
 
 
 def test_a_file_whose_disk_fails_keeps_no_other_file_from_being_written(tmp_path: Path) -> None:
-    names = [f"q{number}" for number in range(9)]
+    names = [f"q{number}" for number in range(40)]  # so many that each file has some
     stack = Stack(tmp_path / "data", NEEDS | {"TRANSOM_QUEUE__SHARDS": "3"})
     with strict_receiver(2) as receiver:
         try:
