@@ -69,7 +69,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class CoreRule:
-    """`name`: unique among all rules, and the same in every replica: `policy` and canonical text."""
+    """`name`: unique among all rules, the same in every replica: policy and canonical text."""
 
     name: str
     head: TableId

@@ -16,8 +16,8 @@ from transom.policy.datalog.values import Value
 class Mode(StrEnum):
     """How a text is read.
 
-    `COMPATIBLE`: as Congress reads it: a backslash in a string is a backslash. `STRICT`: a backslash
-    begins an escape, and what is almost surely a slip is refused (see `checks`).
+    `COMPATIBLE`: as Congress reads it: a backslash in a string is a backslash. `STRICT`: it begins
+    an escape, and what is almost surely a slip is refused (see `checks`).
     """
 
     COMPATIBLE = "compatible"
@@ -30,14 +30,10 @@ class Modal(StrEnum):
     DELETE = "delete"
 
 
-def _span() -> Span:
-    return field(default=NOWHERE, compare=False, repr=False)
-
-
 @dataclass(frozen=True, slots=True)
 class Constant:
     value: Value
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Variable:
     """`_` is a variable of its own at each place: two of them may differ."""
 
     name: str
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Aggregate:
 
     function: str
     variable: Variable
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 Term: TypeAlias = Constant | Variable | Aggregate
@@ -66,7 +62,7 @@ class Named:
 
     column: str | int
     term: Term
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ class TableName:
     policy: str | None
     table: str
     sign: str = ""
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.policy}:{self.table}{self.sign}" if self.policy else self.table + self.sign
@@ -93,14 +89,14 @@ class Atom:
     terms: tuple[Term, ...] = ()
     named: tuple[Named, ...] = ()
     modal: Modal | None = None
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
     atom: Atom
     negated: bool = False
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ class Rule:
 
     heads: tuple[Literal, ...]
     body: tuple[Literal, ...] = ()
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
     comments: tuple[str, ...] = field(default=(), compare=False)
     remark: str = field(default="", compare=False)
 
@@ -132,7 +128,7 @@ class Event:
     modal: Modal
     rule: Rule
     policy: str | None = None
-    span: Span = _span()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
     comments: tuple[str, ...] = field(default=(), compare=False)
     remark: str = field(default="", compare=False)
 
