@@ -75,3 +75,7 @@ class CoreRule:
     head: TableId
     arguments: tuple[CoreTerm | Fold, ...]
     body: tuple[Match | Call, ...]
+
+    @property
+    def matches(self) -> list[Match]:
+        return [literal for literal in self.body if isinstance(literal, Match)]

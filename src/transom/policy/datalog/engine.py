@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: every derived table is kept true as rows and rules change.
+
+A *transaction* is a set of changed rows, added rules and removed rules. It goes through the tables
+in the order of their ranks, each once: a table takes what was counted for it, and what became
+visible there goes through the functions of the rules that read it, which count heads for tables
+further on. So each table's change is *net*, and costs what it touches.
+
+Invariants:
+1. A table's rank is above that of every table that its rules read, so a table is done before
+   anything reads its change.
+2. While a table's change goes through the rules, tables of lower rank are as they will be, those of
+   higher rank as they were. A rule that reads the changing table more than once is given its rows
+   one by one (`plan`, old and new).
+3. An added rule is evaluated whole when its head's turn comes, so it meets no change of its own
+   transaction twice. A removed one is taken back before anything changed.
+4. Every step is in the journal. A transaction that fails, is closed between two slices, or belongs
+   to a trial is undone backwards: no rule is asked again, and everything is as it was.
+
+Source: counting, after Gupta, Mumick and Subrahmanian, "Maintaining views incrementally" (1993).
+"""
+
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from transom.errors import Conflict, TooLarge
+from transom.policy.datalog.core import CoreRule, TableId
+from transom.policy.datalog.readers import Faults
+from transom.policy.datalog.tables import UNKNOWN_ROWS, Delta, Table
+from transom.policy.datalog.tracing import Derivation, Failing, derivations, failing
+from transom.policy.datalog.transaction import Journal, Net, State, Transaction
+from transom.policy.datalog.values import Row, Value
+
+GROWN: Final = 8
+"""A table that is so many times larger than when it was planned for is planned for again."""
+QUERY: Final = "#query"
+Result = TypeVar("Result")
+
+
+class Busy(Conflict):
+    """A transaction or a query is between two slices; end it or close it first."""
+
+
+class TooMuch(TooLarge):
+    """A transaction or a query touched or made more rows than it may; all of it was undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one transaction or query. `touched`: rows looked at. `made`: rows of one derived table."""
+
+    touched: int = 2_000_000_000
+    made: int = 20_000_000
+
+
+def finished(steps: Generator[None, None, Result]) -> Result:
+    """Goes through all slices at once; gives what the generator returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+class Engine:
+    """Rows, rules and what follows of them. Not for several threads."""
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self.limits = limits
+        self.state = State()
+        self._trial: Journal | None = None
+        self._busy = False
+        self._touched_most = 0
+
+    @property
+    def rules(self) -> Mapping[str, CoreRule]:
+        return self.state.rules
+
+    @property
+    def faults(self) -> Faults:
+        return self.state.faults
+
+    @property
+    def touched(self) -> int:
+        """Rows that were looked at, ever."""
+        return self.state.meter.touched
+
+    # Changes
+
+    def transact(
+        self,
+        rows: Mapping[TableId, Delta] | None = None,
+        added: Sequence[CoreRule] = (),
+        removed: Sequence[str] = (),
+    ) -> Net:
+        """Applies all of it, or nothing.
+
+        A row that is added and there, or removed and not there, is no change.
+
+        Raises: Busy; TooMuch; KeyError for a rule that is not there; ValueError for one that is, or
+        that would make a cycle.
+        """
+        return finished(self.transacting(rows, added, removed))
+
+    def transacting(
+        self,
+        rows: Mapping[TableId, Delta] | None = None,
+        added: Sequence[CoreRule] = (),
+        removed: Sequence[str] = (),
+    ) -> Generator[None, None, Net]:
+        """The same in slices. Closed before its end it is undone; until then others are `Busy`."""
+        journal = Journal(self.state)
+        self._enter()
+        try:
+            run = Transaction(self.state, journal, self._check)
+            both = {rule.name for rule in added}.intersection(removed)
+            for name in removed:
+                if name not in both:
+                    yield from run.remove(name)
+            for rule in added:
+                if rule.name not in both:
+                    run.add(rule)
+            for table, delta in (rows or {}).items():
+                run.change(table, delta)
+            yield from run.propagate()
+        except BaseException:  # Safety: undone, and raised again
+            journal.roll_back()
+            raise
+        finally:
+            self._busy = False
+        if self._trial is None:
+            journal.settle()
+        else:
+            self._trial.undo += journal.undo
+            self._trial.tables |= journal.tables
+        return run.net
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """What is transacted inside is undone on leaving. Raises: Busy inside another trial."""
+        if self._trial is not None or self._busy:
+            raise Busy("another trial or transaction goes on; end it first")
+        self._trial = Journal(self.state)
+        seen = dict(self.faults)
+        try:
+            yield
+        finally:
+            self._trial.roll_back()
+            self._trial = None
+            self.faults.clear()
+            self.faults.update(seen)
+
+    def replanning(self) -> Generator[None, None, None]:
+        """Plans again what reads tables that grew much since; to be called after loading."""
+        self._enter()
+        try:
+            grown = [table for table in self.state.tables.values() if _grown(table)]
+            for kept in dict.fromkeys(kept for table in grown for kept in table.kept):
+                yield from kept.plan_again()
+            for table in grown:
+                table.planned_rows = len(table.counts)
+        finally:
+            self._busy = False
+
+    # Questions
+
+    def rows(self, table: TableId) -> Collection[Row]:
+        """The table's rows, live: they change with the next transaction."""
+        found = self.state.tables.get(table)
+        return found.counts.keys() if found is not None else ()
+
+    def holds(self, table: TableId, row: Row) -> bool:
+        return row in self.rows(table)
+
+    def find(self, table: TableId, bound: Mapping[int, Value]) -> Iterator[Row]:
+        """Rows with these values in these columns."""
+        found = self.state.tables.get(table)
+        return found.find(bound) if found is not None else iter(())
+
+    def ask(self, rule: CoreRule) -> dict[Row, int]:
+        """Heads of the rule with the number of their derivations; nothing is kept."""
+        return finished(self.asking(rule))
+
+    def asking(self, rule: CoreRule) -> Generator[None, None, dict[Row, int]]:
+        """The same in slices. Raises: Busy; TooMuch."""
+        journal = Journal(self.state)
+        self._enter()
+        try:
+            run = Transaction(self.state, journal, self._check)
+            run.add(CoreRule(QUERY, TableId(QUERY), rule.arguments, rule.body), once=True)
+            yield from run.propagate()
+            return dict(self.state.table(TableId(QUERY)).counts)
+        finally:
+            journal.roll_back()
+            self._busy = False
+
+    def derivations(self, rule: str, row: Row) -> Iterator[Derivation | None]:
+        """Why the rule gives the row: each way, and `None` between slices. Raises: KeyError."""
+        kept = self.state.kept[rule]
+        return derivations(kept, self.rules[rule], row)
+
+    def failing(self, rule: str, row: Row) -> Generator[None, None, Failing | None]:
+        """Why the rule does not give the row; None if it does, or if its head is another.
+
+        Raises: KeyError.
+        """
+        return failing(self.state.kept[rule], self.rules[rule], row)
+
+    def sizes(self) -> dict[str, int]:
+        """What is in memory, by kind."""
+        tables = self.state.tables.values()
+        return {
+            "tables": len(tables),
+            "rows": sum(len(table.counts) for table in tables),
+            "facts": sum(len(table.facts or ()) for table in tables),
+            "indexes": sum(len(table.indexes) for table in tables),
+            "groups": sum(len(groups.groups) for table in tables for groups in table.folds),
+            "rules": len(self.state.kept),
+            "interned": len(self.state.interned),
+        }
+
+    def forget(self) -> None:
+        """Lets go of what is kept only to make loading compact."""
+        self.state.interned.clear()
+
+    def _enter(self) -> None:
+        if self._busy:
+            raise Busy("a transaction or a query goes on; end it or close it first")
+        self._busy = True
+        self._touched_most = self.touched + self.limits.touched
+
+    def _check(self, out: Mapping[Row, int]) -> None:
+        if self.touched > self._touched_most:
+            raise TooMuch(
+                f"more than {self.limits.touched} rows would have to be looked at; make the rules "
+                "narrower, or the change smaller"
+            )
+        if len(out) > self.limits.made:
+            raise TooMuch(
+                f"a table would get more than {self.limits.made} rows; make its rules narrower"
+            )
+
+
+def _grown(table: Table) -> bool:
+    return len(table.counts) > GROWN * max(table.planned_rows, UNKNOWN_ROWS)
