@@ -27,7 +27,7 @@ from typing import Final, TypeVar
 
 from transom.errors import Conflict, TooLarge
 from transom.policy.datalog.core import CoreRule, TableId
-from transom.policy.datalog.readers import Faults
+from transom.policy.datalog.readers import Faults, Seen
 from transom.policy.datalog.tables import UNKNOWN_ROWS, Delta, Table
 from transom.policy.datalog.tracing import Derivation, Failing, derivations, failing
 from transom.policy.datalog.transaction import Journal, Net, State, Transaction
@@ -72,8 +72,10 @@ class Engine:
         self.limits = limits
         self.state = State()
         self._trial: Journal | None = None
-        self._busy = False
+        self._running: Journal | None = None
         self._touched_most = 0
+        self.asked: Mapping[int, Seen] = {}
+        """What builtins could not answer in the last query, by place."""
 
     @property
     def rules(self) -> Mapping[str, CoreRule]:
@@ -112,11 +114,11 @@ class Engine:
         removed: Sequence[str] = (),
     ) -> Generator[None, None, Net]:
         """The same in slices. Closed before its end it is undone; until then others are `Busy`."""
-        journal = Journal(self.state)
-        self._enter()
+        journal = self._begin()
         try:
             run = Transaction(self.state, journal, self._check)
-            both = {rule.name for rule in added}.intersection(removed)
+            same = {rule.name for rule in added if self.rules.get(rule.name) == rule}
+            both = same.intersection(removed)
             for name in removed:
                 if name not in both:
                     yield from run.remove(name)
@@ -130,7 +132,7 @@ class Engine:
             journal.roll_back()
             raise
         finally:
-            self._busy = False
+            self._end(journal)
         if self._trial is None:
             journal.settle()
         else:
@@ -140,14 +142,20 @@ class Engine:
 
     @contextmanager
     def trial(self) -> Iterator[None]:
-        """What is transacted inside is undone on leaving. Raises: Busy inside another trial."""
-        if self._trial is not None or self._busy:
+        """What is transacted inside is undone on leaving, also what is between two slices then.
+
+        Raises: Busy inside another trial.
+        """
+        if self._trial is not None or self._running is not None:
             raise Busy("another trial or transaction goes on; end it first")
         self._trial = Journal(self.state)
         seen = dict(self.faults)
         try:
             yield
         finally:
+            if self._running is not None:
+                self._running.roll_back()
+                self._running = None
             self._trial.roll_back()
             self._trial = None
             self.faults.clear()
@@ -155,7 +163,7 @@ class Engine:
 
     def replanning(self) -> Generator[None, None, None]:
         """Plans again what reads tables that grew much since; to be called after loading."""
-        self._enter()
+        journal = self._begin()
         try:
             grown = [table for table in self.state.tables.values() if _grown(table)]
             for kept in dict.fromkeys(kept for table in grown for kept in table.kept):
@@ -163,7 +171,7 @@ class Engine:
             for table in grown:
                 table.planned_rows = len(table.counts)
         finally:
-            self._busy = False
+            self._end(journal)
 
     # Questions
 
@@ -186,16 +194,18 @@ class Engine:
 
     def asking(self, rule: CoreRule) -> Generator[None, None, dict[Row, int]]:
         """The same in slices. Raises: Busy; TooMuch."""
-        journal = Journal(self.state)
-        self._enter()
+        journal = self._begin()
         try:
             run = Transaction(self.state, journal, self._check)
             run.add(CoreRule(QUERY, TableId(QUERY), rule.arguments, rule.body), once=True)
             yield from run.propagate()
+            self.asked = {
+                place: seen for (name, place), seen in self.faults.items() if name == QUERY
+            }
             return dict(self.state.table(TableId(QUERY)).counts)
         finally:
             journal.roll_back()
-            self._busy = False
+            self._end(journal)
 
     def derivations(self, rule: str, row: Row) -> Iterator[Derivation | None]:
         """Why the rule gives the row: each way, and `None` between slices. Raises: KeyError."""
@@ -226,11 +236,16 @@ class Engine:
         """Lets go of what is kept only to make loading compact."""
         self.state.interned.clear()
 
-    def _enter(self) -> None:
-        if self._busy:
+    def _begin(self) -> Journal:
+        if self._running is not None:
             raise Busy("a transaction or a query goes on; end it or close it first")
-        self._busy = True
+        self._running = Journal(self.state)
         self._touched_most = self.touched + self.limits.touched
+        return self._running
+
+    def _end(self, journal: Journal) -> None:
+        if self._running is journal:
+            self._running = None
 
     def _check(self, out: Mapping[Row, int]) -> None:
         if self.touched > self._touched_most:

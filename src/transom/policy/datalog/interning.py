@@ -15,8 +15,10 @@ VALUES_MOST: Final = 1_000_000
 class Interned(dict[Value, Value]):
     """`interned[value]` is the value, the same object each time."""
 
+    most = VALUES_MOST
+
     def __missing__(self, value: Value) -> Value:
-        if len(self) >= VALUES_MOST:
+        if len(self) >= self.most:
             self.clear()
         self[value] = value
         return value

@@ -103,12 +103,7 @@ def planned(
 
 
 def _before(body: Sequence[Match | Call], one: Match, other: Match) -> bool:
-    for literal in body:
-        if literal is one:
-            return True
-        if literal is other:
-            return False
-    raise ValueError("both are of the body")
+    return next(literal for literal in body if literal is one or literal is other) is one
 
 
 def _next(waiting: Sequence[Match | Call], bound: set[str], tables: Tables) -> Match | Call:
@@ -171,7 +166,7 @@ def _columns(table: Table, known: tuple[int, ...], *, may_build: bool) -> tuple[
     if not may_build:
         usable = [columns for columns in table.indexes if set(columns) <= set(known)]
         return max(usable, key=len, default=())
-    if known in table.indexes or len(known) == 1 or len(table.counts) < UNKNOWN_ROWS:
+    if len(known) == 1 or len(table.counts) < UNKNOWN_ROWS:
         return known
     singles = sorted(((column,) for column in known), key=table.rows_a_key)
     there = [columns for columns in singles if columns in table.indexes]

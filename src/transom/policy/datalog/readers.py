@@ -154,8 +154,7 @@ class Kept:
                 self.rule.body, self.tables, given=given, may_build=False,
                 in_order=emit is Emit.REACHED,
             )  # fmt: skip
-            for _ in self._hold(plan):  # they are there: nothing is made
-                pass
+            list(self._hold(plan))  # all of them are there
             self.traced[emit] = (plan, self.function(plan, emit, _unheard))
         return self.traced[emit]
 

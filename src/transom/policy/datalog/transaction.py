@@ -236,6 +236,7 @@ class Transaction:
             delta = pending.pop(table)
             if table in self.fresh:
                 yield from self._evaluate(self.fresh[table], delta)
+            self.check(delta)
             if table.self_readers:
                 visible = yield from self._one_by_one(table, delta)
             else:
