@@ -30,6 +30,10 @@ from transom.keys.service import build as build_keys
 from transom.messaging.counters import Counters
 from transom.messaging.schema import Table
 from transom.node.figures import BusMetrics
+from transom.policy.datalog.builtins import FAMILIES, described
+from transom.policy.datalog.builtins.patterns import PATTERN_CHARACTERS_MOST
+from transom.policy.datalog.core import Builtin
+from transom.policy.datalog.values import INTEGER_BITS_MOST, TEXT_CHARACTERS_MOST
 from transom.queue.app.figures import QueueFigures
 from transom.queue.config import QueueConfig
 from transom.queue.contract import STATS as QUEUE_STATS
@@ -292,6 +296,96 @@ def routes() -> Iterator[str]:
         )
 
 
+def builtins() -> Iterator[str]:
+    yield "# Builtins of the policy language"
+    yield ""
+    yield (
+        "A builtin is a literal of a body that is computed, not looked up: "
+        '`old(vm) :- servers(vm, t), datetime_lt(t, "2026-01-01")`. Its inputs have to be bound by '
+        "other literals, wherever those stand; what it gives is bound by it, or compared where it "
+        "is bound already or a constant. `builtin:plus(x, y, z)` is `plus(x, y, z)`."
+    )
+    yield ""
+    yield (
+        "A builtin that fails is neither true nor false: the row is left out, with `not` before "
+        "the literal and without, and a diagnostic says why. The results are values of the "
+        'language\'s four kinds, `1`, `1.0`, `true` and `"1"`; an integer has at most '
+        f"{INTEGER_BITS_MOST} bits, a text {TEXT_CHARACTERS_MOST:,} characters."
+    )
+    for family, members in FAMILIES.items():
+        yield ""
+        yield f"## {family}"
+        yield ""
+        yield from _table(
+            ("Literal", "Gives", "Holds, or says", "Fails", "Holds, for example"),
+            (_builtin(member) for member in members),
+        )
+    yield ""
+    yield "## The time"
+    yield ""
+    yield (
+        "The time is no builtin but tables of one row, so that what depends on it is kept true as "
+        "it passes. `builtin:now(t)` reads `time:now`. Ask for the coarsest that will do: a rule "
+        "that reads `time:day` is computed anew once a day."
+    )
+    yield ""
+    yield from _table(
+        ("Literal", "Its row"),
+        (
+            ("`builtin:now(t)`, `time:now(t)`", "the time in UTC, as `2026-01-01 10:20:30`"),
+            ("`time:minute(t)`, `time:hour(t)`, `time:day(t)`", "the same, cut off"),
+        ),
+    )
+    yield ""
+    yield "## Texts that are read"
+    yield ""
+    yield (
+        "Dates and times: ISO 8601 (`2014-01-01T10:00:00.5+01:00`, a blank for the T, fields of "
+        "one digit, `20140101T100000Z`), `Jan 1, 2014 10:00:00` and what e-mail has "
+        "(`Wed, 1 Jan 2014 10:00:00 +0000`). An offset is applied, a text without one is in UTC, "
+        "a date alone is its midnight. Nothing is filled in from today."
+    )
+    yield ""
+    yield (
+        "Regular expressions are those of [RE2](https://github.com/google/re2/wiki/Syntax), which "
+        "take time linear in the text; so there are no back-references and no look-around. A "
+        f"pattern has at most {PATTERN_CHARACTERS_MOST:,} characters."
+    )
+    yield ""
+    yield (
+        "Of IPv4 and IPv6 neither equals, holds nor overlaps the other, and they have no order; an "
+        "IPv4 address written as IPv6 (`::ffff:192.0.2.1`) is one of IPv6. Bits behind a network's "
+        "prefix do not matter; without a prefix it is one address."
+    )
+    yield ""
+    yield "## Where they differ from Congress"
+    yield ""
+    for difference in BUILTIN_DIFFERENCES:
+        yield f"- {difference}"
+
+
+BUILTIN_DIFFERENCES = (
+    'What fails there counts as false, so `not lt("a", 5)` holds; here it fails as well.',
+    "Texts and truth values are no numbers: `plus` joins no texts, `lt(true, 2)` fails.",
+    "What a builtin gives is compared by kind and value: `plus(2, 3, 5.0)` does not hold.",
+    "Offsets of times are applied, not dropped, and only the forms above are read.",
+    "`pack_date` and its like take only what is a date; a duration has no signs.",
+    "`networks_overlap` is the same both ways.",
+    "Addresses are texts; one with a zone (`fe80::1%eth0`) is none.",
+    "`validate_int` and its like have texts of their own for what is wrong.",
+    "To them `5.5` and `true` are no integers, `nan` is no number and null no text.",
+    "Their wrong bounds, patterns and flags are failures, not faults of the value.",
+)
+
+
+def _builtin(member: Builtin) -> tuple[str, ...]:
+    at = described(member)
+    given = ", ".join(f"`{name}`" for name in at.arguments[member.inputs :])
+    literal = f"`{member.name}({', '.join(at.arguments)})`"
+    says = f"{at.meaning} {at.more}".rstrip()
+    return literal, given, says, at.fails, f"`{at.example}`"
+
+
 def documents() -> dict[str, str]:
     """File name -> OpenAPI document."""
     mounts = [
@@ -504,6 +598,7 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "routes.md": routes,
     "rules.md": rules,
     "tables.md": tables,
+    "policy-builtins.md": builtins,
 }
 
 

@@ -8,7 +8,6 @@ so that `not ip_in_network(ip, "10.0.0.0/8")` finds an IPv6 address. They have n
 from typing import Final
 
 from transom.policy.datalog.builtins.addresses import (
-    Address,
     Network,
     address,
     network,
@@ -122,9 +121,9 @@ def ip_in_any(x: Value, y: Value) -> bool:
     Fails: x is no IP address; one of the networks is none.
     Example: ip_in_any("192.168.7.1", "10.0.0.0/8, 192.168.0.0/16")
     """
-    found = address("ip_in_any", x)
-    for outer in networks("ip_in_any", y):  # noqa: SIM110
-        if _inside(found, outer):
+    version, number = address("ip_in_any", x)
+    for outer in networks("ip_in_any", y):  # a generator takes twice as long
+        if version == outer[0] and number & outer[2] == outer[1]:
             return True
     return False
 
@@ -142,19 +141,19 @@ def network_in_any(x: Value, y: Value) -> bool:
     )
 
 
-def _inside(found: Address | Network, outer: Network) -> bool:
+def _inside(found: Network, outer: Network) -> bool:
     """Whether its first address is in the other."""
     return found.version == outer.version and found.number & outer.mask == outer.number
 
 
 def _ordered(name: str, x: Value, y: Value) -> tuple[int, int]:
-    left, right = address(name, x), address(name, y)
-    if left.version != right.version:
+    version, left = address(name, x)
+    other, right = address(name, y)
+    if version != other:
         raise BuiltinError(
-            f"{name}: cannot order {shown(x)} and {shown(y)}, of IPv{left.version} and "
-            f"IPv{right.version}"
+            f"{name}: cannot order {shown(x)} and {shown(y)}, of IPv{version} and IPv{other}"
         )
-    return left.number, right.number
+    return left, right
 
 
 NETWORKS: Final = (

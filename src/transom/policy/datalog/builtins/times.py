@@ -197,7 +197,7 @@ def _seconds(name: str, value: Value) -> int | float:
         fields = reversed(value.split(":"))
         return sum(int(field) * unit for field, unit in zip(fields, UNITS_S, strict=False))
     raise BuiltinError(
-        f"{name}: {shown(value)} is no duration, as 3600 or 1:00:00 (hours, minutes, seconds)"
+        f"{name}: {shown(value)} is no duration; one is written 3600 (seconds) or 1:00:00"
     )
 
 

@@ -107,7 +107,7 @@ def _outside(bounds: Bounds, value: int | float) -> str:
 def _flag(name: str, value: Value) -> bool:
     if value in FLAGS:
         return FLAGS[value]
-    raise BuiltinError(f"{name}: {shown(value)} is no flag, as 0, 1, true or false")
+    raise BuiltinError(f"{name}: {shown(value)} is no flag; those are 0, 1, true and false")
 
 
 VALIDATION: Final = (
