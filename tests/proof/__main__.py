@@ -29,6 +29,7 @@ from proof.fire import (
     pauses_of_workers,
 )
 from proof.outcome import Outcome
+from proof.policy import programs
 from proof.power_cut import first_starts, power_cuts, power_cuts_of_shards
 from proof.queue import lives_on, races_on
 from proof.suites import tempest
@@ -42,6 +43,7 @@ CAMPAIGNS: Mapping[str, tuple[Campaign, int]] = {
     "events": (events, 200),
     "calls": (calls, 1000),
     "described": (described, 300),
+    "policy": (programs, 10_000),
     "queue on sqlite": (lives_on("sqlite"), 40),
     "queue on postgresql": (lives_on("postgres"), 3),
     "queue on shards": (lives_on("shards"), 10),

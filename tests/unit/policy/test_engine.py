@@ -231,6 +231,10 @@ def split(x: int) -> tuple[int, int]:
     return x // 10, x % 10
 
 
+def fourteen() -> int:
+    return 14
+
+
 def small(x: int) -> bool:
     return x < 3
 
@@ -251,9 +255,11 @@ def test_a_negated_call_with_outputs_compares_all_of_them() -> None:
     some = engine(
         rule(Q, "x", match(P, "xy"), call(split, "x", "y4", negated=True)),
         rule(R, "x", match(P, "xy"), call(split, "x", "__", negated=True)),
+        rule(S, "x", match(P, "xy"), call(fourteen, "", "x", negated=True)),
         p=[(14, 1), (24, 1), (15, 1)],
     )
     assert (set(some.rows(Q)), set(some.rows(R))) == ({(24,), (15,)}, set())
+    assert set(some.rows(S)) == {(24,), (15,)}
 
 
 def test_what_a_builtin_cannot_answer_is_left_out_either_way_and_told() -> None:
@@ -362,6 +368,17 @@ def test_a_trial_leaves_nothing_behind() -> None:
         assert list(some.rows(S)) == []
     assert state_of(some) == before
     assert some.transact({P: gone((1, 2))})[Q] == {(1, 2): -1, (2, 1): -1}
+
+
+def test_a_table_that_is_empty_within_a_trial_is_full_after_it() -> None:
+    some = engine(p=[(1,)])
+    with some.trial():
+        some.transact({P: gone((1,))})
+        assert some.ask(rule(Q, "x", match(P, "x"))) == {}
+        with pytest.raises(KeyError):
+            some.transact(removed=["nothing"])
+    assert list(some.rows(P)) == [(1,)]
+    assert some.sizes()["tables"] == 1
 
 
 def test_a_trial_that_is_left_between_two_slices_leaves_nothing_behind() -> None:

@@ -72,6 +72,8 @@ class Engine:
         self.limits = limits
         self.state = State()
         self._trial: Journal | None = None
+        self._needed: frozenset[TableId] = frozenset()
+        """Tables that a trial will put rows back into."""
         self._running: Journal | None = None
         self._touched_most = 0
         self.asked: Mapping[int, Seen] = {}
@@ -131,13 +133,13 @@ class Engine:
         except BaseException:  # Safety: undone, and raised again
             journal.roll_back()
             raise
+        else:
+            if self._trial is None:
+                journal.settle()
+            else:
+                self._trial.undo += journal.undo
         finally:
             self._end(journal)
-        if self._trial is None:
-            journal.settle()
-        else:
-            self._trial.undo += journal.undo
-            self._trial.tables |= journal.tables
         return run.net
 
     @contextmanager
@@ -148,16 +150,17 @@ class Engine:
         """
         if self._trial is not None or self._running is not None:
             raise Busy("another trial or transaction goes on; end it first")
-        self._trial = Journal(self.state)
+        self._trial, self._needed = Journal(), frozenset(self.state.tables)
         seen = dict(self.faults)
         try:
             yield
         finally:
             if self._running is not None:
                 self._running.roll_back()
-                self._running = None
-            self._trial.roll_back()
-            self._trial = None
+                self._end(self._running)
+            trial, self._trial, self._needed = self._trial, None, frozenset()
+            trial.roll_back()
+            self.state.tidy(trial.tables)
             self.faults.clear()
             self.faults.update(seen)
 
@@ -239,13 +242,16 @@ class Engine:
     def _begin(self) -> Journal:
         if self._running is not None:
             raise Busy("a transaction or a query goes on; end it or close it first")
-        self._running = Journal(self.state)
+        self._running = Journal()
         self._touched_most = self.touched + self.limits.touched
         return self._running
 
     def _end(self, journal: Journal) -> None:
         if self._running is journal:
             self._running = None
+        if self._trial is not None:
+            self._trial.tables |= journal.tables
+        self.state.tidy(journal.tables - self._needed)
 
     def _check(self, out: Mapping[Row, int]) -> None:
         if self.touched > self._touched_most:

@@ -112,7 +112,8 @@ def _next(waiting: Sequence[Match | Call], bound: set[str], tables: Tables) -> M
     least = 0.0
     for literal in waiting:
         if isinstance(literal, Call):
-            if variables(literal.inputs) <= bound:
+            needed = (*literal.inputs, *literal.outputs) if literal.negated else literal.inputs
+            if variables(needed) <= bound:
                 return literal
             continue
         known = known_columns(literal, bound)

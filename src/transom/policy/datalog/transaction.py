@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One transaction on its way through the tables; see `engine` for what holds."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias
@@ -38,6 +38,13 @@ class State:
             table = self.tables[name] = Table(name, hidden="#" in name)
         return table
 
+    def tidy(self, names: Iterable[TableId]) -> None:
+        """Lets go of tables that are of no more use."""
+        for name in names:
+            table = self.tables.get(name)
+            if table is not None and table.idle:
+                del self.tables[name]
+
 
 @dataclass(slots=True)
 class Journal:
@@ -46,7 +53,6 @@ class Journal:
     `tables`: those that may be of no more use afterwards, either way.
     """
 
-    state: State
     undo: list[tuple[Any, ...]] = field(default_factory=list)
     keep: list[tuple[Any, ...]] = field(default_factory=list)
     tables: set[TableId] = field(default_factory=set)
@@ -55,18 +61,10 @@ class Journal:
         while self.undo:
             function, *arguments = self.undo.pop()
             function(*arguments)
-        self._tidy()
 
     def settle(self) -> None:
         for function, *arguments in self.keep:
             function(*arguments)
-        self._tidy()
-
-    def _tidy(self) -> None:
-        for name in self.tables:
-            table = self.state.tables.get(name)
-            if table is not None and table.idle:
-                del self.state.tables[name]
 
 
 class Transaction:

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries a script out on the engine and on the oracle, and says the first difference.
+
+After every step:
+1. every table has the oracle's rows, and no other table has any;
+2. what a transaction reports is exactly the difference of before and after;
+3. a random query has the oracle's rows and counts; `find` and `holds` agree with the rows;
+4. `derivations` of a row are the oracle's, and `failing` of a row that is not there gets as deep.
+
+A transaction that is closed in the middle or refused, and a trial, leave everything as it was:
+rows, counts, facts, folds, indexes. At the end all is removed, and nothing is left.
+"""
+
+import random
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+from transom.errors import TransomError
+from transom.policy.datalog.core import CoreRule, Fold, Match, TableId
+from transom.policy.datalog.engine import Engine, finished
+from transom.policy.datalog.readers import Kept
+from transom.policy.datalog.syntax import Variable
+from transom.policy.datalog.tables import Table
+from transom.policy.datalog.values import Row, Truth
+
+from support import naive
+from support.datalog_world import Author, Change, Script, Step, cycle, rule_text, script_text
+
+Facts = dict[TableId, set[Row]]
+
+
+class Difference(AssertionError):
+    """The engine and the oracle do not say the same."""
+
+
+@dataclass
+class Model:
+    """What the engine should hold."""
+
+    facts: Facts
+    rules: dict[str, CoreRule]
+    tables: dict[TableId, set[Row]]
+
+    def after(self, change: Change) -> "Model":
+        rules = {name: rule for name, rule in self.rules.items() if name not in change.removed}
+        rules |= {rule.name: rule for rule in change.added}
+        facts = {table: set(rows) for table, rows in self.facts.items()}
+        for table, delta in change.rows.items():
+            rows = facts.setdefault(table, set())
+            for row, sign in delta.items():
+                (rows.add if sign > 0 else rows.discard)(row)
+        return Model(facts, rules, naive.evaluated(rules.values(), facts))
+
+    def possible(self, change: Change) -> Change:
+        """Without what a script that was cut down for a person no longer allows."""
+        removed = [name for name in change.removed if name in self.rules]
+        rules = {name: rule for name, rule in self.rules.items() if name not in removed}
+        added = []
+        for rule in change.added:
+            if rule.name not in rules and not cycle([*rules.values(), rule]):
+                rules[rule.name] = rule
+                added.append(rule)
+        return Change(change.rows, added, removed)
+
+
+class Play:
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.engine = Engine()
+        self.model = Model({}, {}, {})
+        self.author = Author(script.seed)
+        self.author.arities = dict(script.arities)
+        self.author.values = script.values
+        self.random = self.author.random = random.Random(script.seed + 1)
+        self.transactions = 0
+        self.answers = 0
+
+    def run(self) -> None:
+        with small(self.script.seed):
+            for step in self.script.steps:
+                getattr(self, step.kind)(step)
+                self.agree()
+            self.removed()
+
+    # Kinds of steps
+
+    def whole(self, step: Step) -> None:
+        for change in step.changes:
+            self.transact(change)
+
+    def transact(self, change: Change) -> None:
+        change = self.model.possible(change)
+        after = self.model.after(change)
+        self.net(after, self.engine.transact(change.rows, change.added, change.removed))
+
+    def slices(self, step: Step) -> None:
+        change = self.model.possible(step.changes[0])
+        after = self.model.after(change)
+        running = self.engine.transacting(change.rows, change.added, change.removed)
+        while True:
+            try:
+                next(running)
+            except StopIteration as end:
+                self.net(after, end.value)
+                return
+
+    def closed(self, step: Step) -> None:
+        change = self.model.possible(step.changes[0])
+        before = picture(self.engine)
+        running = self.engine.transacting(change.rows, change.added, change.removed)
+        for _ in range(step.stop):
+            try:
+                next(running)
+            except StopIteration as end:
+                self.net(self.model.after(change), end.value)
+                return
+        running.close()
+        same_picture(before, picture(self.engine), "a closed transaction")
+
+    def refused(self, step: Step) -> None:
+        change = self.model.possible(step.changes[0])
+        for wrong in self.wrong(change):
+            before = picture(self.engine)
+            try:
+                self.engine.transact(wrong.rows, wrong.added, wrong.removed)
+            except (TransomError, ValueError, KeyError):
+                same_picture(before, picture(self.engine), "a refused transaction")
+            else:
+                raise Difference(f"taken: {wrong}")
+
+    def wrong(self, change: Change) -> Iterator[Change]:
+        """The change with a fault in it."""
+        yield replace(change, removed=[*change.removed, "nobody"])
+        if self.model.rules:
+            there = next(iter(self.model.rules.values()))
+            kept = [name for name in change.removed if name != there.name]
+            yield replace(change, removed=kept, added=[*change.added, there])
+
+    def trial(self, step: Step) -> None:
+        before, model = picture(self.engine), self.model
+        with self.engine.trial():
+            for change in step.changes:
+                kind = self.random.choice((self.whole, self.slices, self.closed, self.refused))
+                kind(Step(step.kind, (change,), step.stop))
+                self.agree(explained=False)
+        self.model = model
+        same_picture(before, picture(self.engine), "a trial")
+
+    def replanned(self, step: Step) -> None:
+        running = self.engine.replanning()
+        for _ in range(step.stop or 1_000_000):
+            if next(running, "end") == "end":
+                break
+        running.close()
+
+    def removed(self) -> None:
+        """Everything goes, in pieces, in an order of chance."""
+        rows = [(table, row) for table, held in self.model.facts.items() for row in held]
+        rows.sort(key=repr)
+        names = list(self.model.rules)
+        self.random.shuffle(rows)
+        self.random.shuffle(names)
+        while rows or names:
+            deltas: dict[TableId, dict[Row, int]] = {}
+            for _ in range(min(len(rows), self.random.randint(0, 8))):
+                table, row = rows.pop()
+                deltas.setdefault(table, {})[row] = -1
+            gone = [names.pop() for _ in range(min(len(names), self.random.randint(0, 2)))]
+            self.transact(Change(deltas, (), gone))
+            self.agree()
+        same_picture(picture(Engine()), picture(self.engine), "the removal of everything")
+        self.engine.forget()
+        if any(self.engine.sizes().values()):
+            raise Difference(f"there is left {self.engine.sizes()}")
+
+    # Claims
+
+    def net(self, after: Model, net: Any) -> None:
+        before, self.model = self.model, after
+        self.transactions += 1
+        wanted = {}
+        for table in before.tables.keys() | after.tables.keys():
+            old, new = before.tables.get(table, set()), after.tables.get(table, set())
+            rows = dict.fromkeys(new - old, 1) | dict.fromkeys(old - new, -1)
+            if rows:
+                wanted[table] = rows
+        if net != wanted:
+            raise Difference(f"net change {net}, wanted {wanted}")
+
+    def agree(self, *, explained: bool = True) -> None:
+        """Explanations hold what indexes they use, so they are left out where a picture is taken
+        behind."""
+        for table in self.script.arities:
+            wanted = self.model.tables.get(table, set())
+            rows = list(self.engine.rows(table))
+            if len(rows) != len(wanted) or set(rows) != wanted:
+                raise Difference(f"{table} has {rows}, wanted {wanted}")
+            self.looked_up(table, wanted)
+        self.asked()
+        for rule in self.model.rules.values() if explained else ():
+            self.explained(rule)
+        if self.engine.rules != self.model.rules:
+            raise Difference(f"rules {set(self.engine.rules)}, wanted {set(self.model.rules)}")
+
+    def looked_up(self, table: TableId, wanted: set[Row]) -> None:
+        row = self.author.row(table)
+        if self.engine.holds(table, row) != (row in wanted):
+            raise Difference(f"holds {table}{row}: {row not in wanted}")
+        columns = self.random.sample(range(len(row)), self.random.randint(0, len(row)))
+        bound = {column: row[column] for column in columns}
+        found = list(self.engine.find(table, bound))
+        fits = [each for each in wanted if all(naive.same(each[c], v) for c, v in bound.items())]
+        if Counter(found) != Counter(fits):
+            raise Difference(f"find {table} {bound}: {found}, wanted {fits}")
+
+    def asked(self) -> None:
+        self.answers += 1
+        rule = self.author.query()
+        found = self.engine.ask(rule)
+        if any(isinstance(term, Fold) for term in rule.arguments):
+            wanted = dict.fromkeys(naive.heads(rule, self.model.tables), 1)
+        else:
+            wanted = naive.counted(rule, self.model.tables)
+        if found != wanted:
+            raise Difference(f"ask {rule_text(rule)}: {found}, wanted {wanted}")
+
+    def explained(self, rule: CoreRule) -> None:
+        held = sorted(naive.heads(rule, self.model.tables), key=repr)
+        row = self.author.row(rule.head)
+        for each in [row, *self.random.sample(held, min(1, len(held)))]:
+            wanted = naive.derivations(rule, each, self.model.tables)
+            found = [one for one in self.engine.derivations(rule.name, each) if one is not None]
+            ours = Counter(way(one.bindings, one.rows) for one in wanted)
+            theirs = Counter(way(one.bindings, one.rows) for one in found)
+            if ours != theirs:
+                raise Difference(
+                    f"derivations of {each} by {rule_text(rule)}: {found}, wanted {wanted}"
+                )
+            self.failing(rule, each)
+
+    def failing(self, rule: CoreRule, row: Row) -> None:
+        passed, reached = naive.progress(rule, row, self.model.tables)
+        found = finished(self.engine.failing(rule.name, row))
+        if 0 <= passed < len(rule.body):
+            right = found and found.place == rule.body[passed].place and found.bindings in reached
+        else:
+            right = found is None
+        if not right:
+            raise Difference(
+                f"failing {row} by {rule_text(rule)}: {found}, wanted {passed} literals passed"
+            )
+
+
+def way(bindings: Any, rows: Any) -> Any:
+    return tuple(sorted(bindings.items())), tuple(sorted(rows, key=repr))
+
+
+SIZES = {
+    "functions.SLICE": (1, 2, 5, 4096),
+    "functions.LOOPS_MOST": (1, 2, 12),
+    "tables.SLICE": (1, 3, 4096),
+    "tables.LIST_ROWS_MOST": (2, 3, 8),
+    "tables.UNKNOWN_ROWS": (0, 3, 64),
+    "plan.UNKNOWN_ROWS": (0, 3, 64),
+    "plan.SELECTIVE_ROWS": (0.5, 2.0, 4.0),
+    "engine.GROWN": (0, 1, 8),
+    "engine.UNKNOWN_ROWS": (0, 3, 64),
+    "folds.LEFT_OVER_MOST": (0, 2, 64),
+    "interning.VALUES_MOST": (1, 3, 1_000_000),
+}
+"""Sizes at which the engine does something else, and what they are in a play, by chance: with tiny
+tables it would never get there."""
+
+
+@contextmanager
+def small(seed: int) -> Iterator[None]:
+    draw = random.Random(seed)
+    with ExitStack() as stack:
+        for name, sizes in SIZES.items():
+            module, _, constant = name.partition(".")
+            module = import_module(f"transom.policy.datalog.{module}")
+            stack.callback(setattr, module, constant, getattr(module, constant))
+            setattr(module, constant, draw.choice(sizes))
+        yield
+
+
+# What the engine holds, down to the last object
+
+OUT_OF_SIGHT = {
+    "_estimates", "_touched_most", "_trial", "asked", "faults", "heap", "interned", "meter",
+    "planned_rows", "rank", "traced", "trying",
+}  # fmt: skip
+"""What may stay: guesses that only make plans, what was seen of builtins, and what is bounded."""
+
+
+class Picture:
+    """Texts of all that hangs on an engine; orders of dictionaries and lists are left out, and
+    tables with nothing in them, which a trial may tidy away at its end.
+
+    `parts`: tables and rules, by what others call them.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.parts: dict[str, str] = {}
+        self.whole = self.inside(engine)
+
+    def lines(self) -> set[str]:
+        return {self.whole, *(f"{name}: {text}" for name, text in self.parts.items())}
+
+    def of(self, thing: Any) -> str:
+        if isinstance(thing, Table | Kept):
+            name = f"{type(thing).__name__} {thing.id if isinstance(thing, Table) else thing.name}"
+            if name not in self.parts:
+                self.parts[name] = "..."
+                self.parts[name] = self.inside(thing)
+            return name
+        if isinstance(thing, Mapping):
+            if thing and not any(value is not None for value in thing.values()):
+                return self.of(list(thing))
+            parts = [
+                f"{self.of(key)}: {self.of(value)}"
+                for key, value in thing.items()
+                if not (isinstance(value, Table) and value.idle)
+            ]
+            return f"{{{', '.join(sorted(parts))}}}"
+        if isinstance(thing, list | Set):
+            return f"[{', '.join(sorted(map(self.of, thing)))}]"
+        if type(thing) is tuple:
+            return f"({', '.join(map(self.of, thing))})"
+        if thing is None or isinstance(thing, str | int | float | tuple | Truth):
+            return repr(thing)
+        if callable(thing) or not type(thing).__module__.startswith("transom."):
+            return "callable" if callable(thing) else type(thing).__name__
+        return self.inside(thing)
+
+    def inside(self, thing: Any) -> str:
+        names = [*getattr(thing, "__dict__", ()), *slots(type(thing))]
+        seen = [name for name in names if name not in OUT_OF_SIGHT]
+        parts = [f"{name}={self.of(getattr(thing, name, None))}" for name in seen]
+        return f"{type(thing).__name__}({', '.join(parts)})"
+
+
+def picture(engine: Engine) -> set[str]:
+    return Picture(engine).lines()
+
+
+def slots(kind: type) -> list[str]:
+    return [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
+
+
+def same_picture(before: set[str], after: set[str], what: str) -> None:
+    gone, come = sorted(before - after), sorted(after - before)
+    if not gone and not come:
+        return
+    one, other = (*gone, "")[0], (*come, "")[0]
+    at = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+    start = max(0, at - 60)
+    raise Difference(
+        f"{what} left something: {one[:40]} ... {one[start:][:150]} became {other[start:][:150]}"
+    )
+
+
+# Failures for a person
+
+
+def fault_of(script: Script) -> str | None:
+    """What is wrong with the engine, by this script."""
+    try:
+        Play(script).run()
+    except Difference as difference:
+        return f"{type(difference).__name__}: {difference}"
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+    return None
+
+
+def told(script: Script) -> str | None:
+    """The fault with the least script that still has one; None if there is none."""
+    fault = fault_of(script)
+    if fault is None:
+        return None
+    least = shrunk(script, fault[:24])
+    return f"{fault_of(least)}\n{script_text(least)}\n(seed {script.seed} at first: {fault})"
+
+
+def shrunk(script: Script, beginning: str, tries: int = 1000) -> Script:
+    """Parts are left out as long as a fault that begins so is left."""
+    smaller = True
+    while smaller and tries:
+        smaller = False
+        for candidate in lesser(script):
+            tries -= 1
+            if not tries:
+                break
+            if (fault_of(candidate) or "").startswith(beginning):
+                script, smaller = candidate, True
+                break
+    return script
+
+
+def lesser(script: Script) -> Iterator[Script]:
+    """Scripts with one thing less, the largest things first."""
+    for at in range(len(script.steps)):
+        yield replace(script, steps=script.steps[:at] + script.steps[at + 1 :])
+    for at, step in enumerate(script.steps):
+        for one in lesser_steps(step):
+            yield replace(script, steps=(*script.steps[:at], one, *script.steps[at + 1 :]))
+
+
+def lesser_steps(step: Step) -> Iterator[Step]:
+    if step.kind != "whole":
+        yield replace(step, kind="whole")
+    for at, change in enumerate(step.changes):
+        if len(step.changes) > 1:
+            yield replace(step, changes=step.changes[:at] + step.changes[at + 1 :])
+        for one in lesser_changes(change):
+            yield replace(step, changes=(*step.changes[:at], one, *step.changes[at + 1 :]))
+
+
+def lesser_changes(change: Change) -> Iterator[Change]:
+    for at in range(len(change.added)):
+        yield replace(change, added=[*change.added[:at], *change.added[at + 1 :]])
+    for at in range(len(change.removed)):
+        yield replace(change, removed=[*change.removed[:at], *change.removed[at + 1 :]])
+    for table, delta in change.rows.items():
+        for row in delta:
+            less = {key: sign for key, sign in delta.items() if key != row}
+            yield replace(change, rows={**change.rows, table: less})
+    for at, rule in enumerate(change.added):
+        for one in lesser_rules(rule):
+            yield replace(change, added=[*change.added[:at], one, *change.added[at + 1 :]])
+
+
+def lesser_rules(rule: CoreRule) -> Iterator[CoreRule]:
+    """Without a literal, if the rule stays safe."""
+    for at in range(len(rule.body)):
+        body = rule.body[:at] + rule.body[at + 1 :]
+        if safe(replace(rule, body=body)):
+            yield replace(rule, body=body)
+
+
+def safe(rule: CoreRule) -> bool:
+    bound: set[Variable] = set()
+    for literal in rule.body:
+        match = isinstance(literal, Match)
+        terms = literal.arguments if match else literal.outputs
+        variables = {term for term in terms if isinstance(term, Variable)}
+        needed = variables if literal.negated else set()
+        if not match:
+            needed |= {term for term in literal.inputs if isinstance(term, Variable)}
+        if not needed <= bound:
+            return False
+        bound |= variables
+    head = {term.variable if isinstance(term, Fold) else term for term in rule.arguments}
+    return {term for term in head if isinstance(term, Variable)} <= bound
