@@ -237,8 +237,9 @@ class _Reader:
         return Rule(heads, body, Span(self.source, heads[0].span.start, end))
 
     def statement_end(self) -> None:
-        token = self.tokens[self.at]
-        if token.kind not in _FOLLOWING or is_conjunction(self.tokens, self.at):
+        if self.tokens[self.at].kind not in _FOLLOWING:
+            self.fail("`,` or the end of the statement")
+        if is_conjunction(self.source.text, self.tokens, self.at):
             self.fail("`,` or the end of the statement")
 
     def recover(self, begin: int) -> None:
@@ -439,17 +440,18 @@ class _Reader:
     # What is wrong.
 
     def close(self, bracket: str, opened: Token) -> None:
-        if self.tokens[self.at].kind == bracket:
+        found = self.tokens[self.at].kind
+        if found == bracket:
             self.at += 1
             return
-        place = Span(self.source, opened.start, opened.end)
-        related = ((f"this `{opened.kind}` is open", place),)
-        found = self.tokens[self.at].kind
         hint = ""
-        if bracket == "]" and found == ":-":
-            hint = "the body stands behind the bracket: execute[p(x)] :- q(x)"
-        elif found in _ENDING:
+        related: tuple[tuple[str, Span], ...] = ()
+        if found in _ENDING or "\n" in self.source.text[opened.end : self.tokens[self.at].start]:
+            place = Span(self.source, opened.start, opened.end)
+            related = ((f"this `{opened.kind}` is open", place),)
             hint = f"a `{bracket}` is missing before it"
+            if (bracket, found) == ("]", ":-"):
+                hint = "the body stands behind the bracket: `execute[p(x)] :- q(x)`"
         self.fail("`,` or `)`" if bracket == ")" else "`]`", hint, related)
 
     def fail(
@@ -461,7 +463,7 @@ class _Reader:
             found = "the end of the text" if token.kind == END else shown(token.text)
             self.findings.add(
                 "syntax",
-                f"{expected} expected, {found} found",
+                f"expected {expected}, found {found}",
                 (token.start, token.end),
                 hint or advice(self.tokens, self.at),
                 related,

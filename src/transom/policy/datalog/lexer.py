@@ -22,7 +22,7 @@ from transom.policy.datalog.values import INTEGER_BITS_MOST, TEXT_CHARACTERS_MOS
 
 FAULTS_MOST: Final = 50
 """Faults of one text that are told; there may be more."""
-CHARACTERS_MOST: Final = 4_000_000
+CHARACTERS_MOST: Final = 2_000_000
 TOKENS_MOST: Final = 1_000_000
 """Of one text, and with it of every tree."""
 NUMBER_CHARACTERS_MOST: Final = 1_000
@@ -76,12 +76,11 @@ class Token(NamedTuple):
 
 
 class Findings:
-    """The faults of one text, as they are found: the first `FAULTS_MOST`, told by place."""
+    """The faults of one text, as they are found; with one more than `FAULTS_MOST` it is left."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.found: list[Fault] = []
-        self.more = False
 
     def add(
         self,
@@ -91,9 +90,10 @@ class Findings:
         hint: str = "",
         related: tuple[tuple[str, Span], ...] = (),
     ) -> None:
+        """Raises: Refused, if there are too many."""
         if len(self.found) == FAULTS_MOST:
-            self.more = True
-            return
+            message = f"there are more than these {FAULTS_MOST} faults"
+            self.refuse(Fault("too-many-faults", message))
         span = Span(self.source, *place)
         self.found.append(Fault(code, message, span, hint=hint, related=related))
 
@@ -102,12 +102,9 @@ class Findings:
         if self.found:
             self.refuse()
 
-    def refuse(self) -> NoReturn:
-        faults = sorted(self.found, key=lambda fault: fault.span.start)
-        if self.more:
-            message = f"there are more than these {FAULTS_MOST} faults"
-            faults.append(Fault("too-many-faults", message))
-        raise Refused(faults)
+    def refuse(self, *last: Fault) -> NoReturn:
+        """Raises: Refused."""
+        raise Refused([*sorted(self.found, key=lambda fault: fault.span.start), *last])
 
 
 def named(character: str) -> str:
@@ -139,7 +136,7 @@ def tokens(findings: Findings) -> tuple[list[Token], list[Token]]:
     add = found.append
     # A byte order mark, as some editors write it, is no part of the text.
     for match in _TOKEN.finditer(text, text.startswith("\ufeff")):
-        if len(found) == TOKENS_MOST:
+        if len(found) > TOKENS_MOST:
             _too_large(findings, f"many words and signs; at most {TOKENS_MOST:,}", match.start())
         kind = match.lastgroup or END
         word = match[kind]
@@ -156,9 +153,7 @@ def tokens(findings: Findings) -> tuple[list[Token], list[Token]]:
             if word.startswith("/*") and (len(word) < 4 or not word.endswith("*/")):
                 _unclosed_comment(findings, start)
             comments.append(Token(kind, word, start, end))
-        elif kind == END:
-            break
-        else:
+        elif kind != END:
             # A prefix is passed over: the string behind it is as good as any.
             new = _complaint(findings, kind, word, start)
             if new:
@@ -176,14 +171,11 @@ def _too_large(findings: Findings, what: str, at: int) -> NoReturn:
 
 def _hidden(findings: Findings) -> None:
     for match in HIDDEN.finditer(findings.source.text):
-        findings.add(
-            "hidden-character",
-            f"a character that is not seen as it is written: {named(match[0])}",
-            match.span(),
-            f'remove it; in a string, write it as an escape: e"\\u{ord(match[0]):04x}"'
-            if not "\ud800" <= match[0] <= "\udfff"
-            else "remove it",
-        )
+        hint = f'remove it; in a string, write it as an escape: e"\\u{ord(match[0]):04x}"'
+        if "\ud800" <= match[0] <= "\udfff":
+            hint = "remove it: it is half a character"
+        message = f"a character that is not seen as it is written: {named(match[0])}"
+        findings.add("hidden-character", message, match.span(), hint)
 
 
 def _strange_name(findings: Findings, word: str, start: int) -> None:
@@ -255,12 +247,14 @@ def number_value(findings: Findings, token: Token) -> int | Real:
 
 
 def _number_hint(digits: str) -> str:
-    if digits.isdigit():
+    if digits.isdecimal():
         return f"a number has no zeros before it: {digits.lstrip('0') or '0'}"
     if digits[:2].lower() in ("0x", "0o", "0b"):
         return "numbers are written in tens"
     if "_" in digits:
         return "digits stand side by side, without `_`"
+    if not any(map(str.isalpha, digits)):
+        return "a number has one decimal point"
     return 'a name begins with a letter or `_`; a text stands in quotes: "..."'
 
 

@@ -36,7 +36,7 @@ Node: TypeAlias = (
 
 WIDTH: Final = 100
 _INDENT: Final = "    "
-_ESCAPED: Final = re.compile(rf'[\\"\n\t]|{HIDDEN.pattern}')
+_ESCAPED: Final = re.compile(rf'[\\"\n\r\t]|{HIDDEN.pattern}')
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 

@@ -52,7 +52,9 @@ def rendered(fault: Fault, colour: bool = False) -> str:
     for (what, span), (line, column) in zip(places, numbers, strict=True):
         if what:
             lines.append(f"{' ' * width} {paint('=', _BLUE)} {what}:")
-        lines.append(f"{' ' * width}{paint('-->', _BLUE)} {span.source.name}:{line}:{column}")
+        lines.append(
+            f"{' ' * width}{paint('-->', _BLUE)} {visible(span.source.name)}:{line}:{column}"
+        )
         lines.extend(_picture(span, str(line).rjust(width), paint, _BLUE if what else bright))
     if fault.hint:
         lines.append(f"{' ' * width} {paint('=', _BLUE)} hint: {fault.hint}")
@@ -80,6 +82,8 @@ def _parts(span: Span) -> tuple[str, str, str]:
     end = text.find("\n", span.start, stop)
     cut_end = end < 0 and stop < len(text)
     end = min(stop, len(text)) if end < 0 else end
+    if text[end - 1 : end + 1] == "\r\n":
+        end = max(end - 1, span.start)
     marked_end = max(span.start, min(span.end, end))
     cut_start = start > 0 and text[start - 1] != "\n"
     return (
@@ -90,7 +94,7 @@ def _parts(span: Span) -> tuple[str, str, str]:
 
 
 def _spaced(text: str) -> str:
-    return visible(text.replace("\r\n", "").removesuffix("\r")).replace("\t", _TAB)
+    return visible(text).replace("\t", _TAB)
 
 
 def _columns(text: str) -> int:

@@ -94,7 +94,9 @@ def call_advice(name: str) -> str:
     return f"give it a literal of its own, `{name}(x, y)`, and use `y` here"
 
 
-def is_conjunction(tokens: Sequence[Token], at: int) -> bool:
-    """Whether the word behind a literal is an `and` or `or`, and no fact of that name."""
+def is_conjunction(text: str, tokens: Sequence[Token], at: int) -> bool:
+    """Whether what follows a literal on its line is an `and` or `or`, and no fact of that name."""
     token = tokens[at]
-    return token.text.lower() in ("and", "or") and tokens[at + 1].kind in (NAME, "!")
+    if token.text.lower() not in ("and", "or") or tokens[at + 1].kind not in (NAME, "!"):
+        return False
+    return "\n" not in text[tokens[at - 1].end : token.start]
