@@ -72,8 +72,6 @@ class Engine:
         self.limits = limits
         self.state = State()
         self._trial: Journal | None = None
-        self._needed: frozenset[TableId] = frozenset()
-        """Tables that a trial will put rows back into."""
         self._running: Journal | None = None
         self._touched_most = 0
         self.asked: Mapping[int, Seen] = {}
@@ -128,7 +126,7 @@ class Engine:
                 if rule.name not in both:
                     run.add(rule)
             for table, delta in (rows or {}).items():
-                run.change(table, delta)
+                yield from run.change(table, delta)
             yield from run.propagate()
         except BaseException:  # Safety: undone, and raised again
             journal.roll_back()
@@ -150,7 +148,7 @@ class Engine:
         """
         if self._trial is not None or self._running is not None:
             raise Busy("another trial or transaction goes on; end it first")
-        self._trial, self._needed = Journal(), frozenset(self.state.tables)
+        self._trial = Journal()
         seen = dict(self.faults)
         try:
             yield
@@ -158,7 +156,7 @@ class Engine:
             if self._running is not None:
                 self._running.roll_back()
                 self._end(self._running)
-            trial, self._trial, self._needed = self._trial, None, frozenset()
+            trial, self._trial = self._trial, None
             trial.roll_back()
             self.state.tidy(trial.tables)
             self.faults.clear()
@@ -232,12 +230,12 @@ class Engine:
             "indexes": sum(len(table.indexes) for table in tables),
             "groups": sum(len(groups.groups) for table in tables for groups in table.folds),
             "rules": len(self.state.kept),
-            "interned": len(self.state.interned),
+            "interned": len(self.state.interned.values),
         }
 
     def forget(self) -> None:
         """Lets go of what is kept only to make loading compact."""
-        self.state.interned.clear()
+        self.state.interned.values.clear()
 
     def _begin(self) -> Journal:
         if self._running is not None:
@@ -249,9 +247,11 @@ class Engine:
     def _end(self, journal: Journal) -> None:
         if self._running is journal:
             self._running = None
-        if self._trial is not None:
+        if self._trial is None:
+            self.state.tidy(journal.tables)
+        else:
+            # What the trial undoes may need them again.
             self._trial.tables |= journal.tables
-        self.state.tidy(journal.tables - self._needed)
 
     def _check(self, out: Mapping[Row, int]) -> None:
         if self.touched > self._touched_most:

@@ -5,23 +5,36 @@ Nothing depends on it but memory: what is forgotten is interned anew. So it hold
 of values and lets go of all of them when that is reached.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from transom.policy.datalog.values import Row, Value
 
 VALUES_MOST: Final = 1_000_000
+MANY_ROWS: Final = 1000
+"""From so many rows on they tell which columns repeat."""
+REPEATED: Final = 0.9
+"""A column of which more values than this part differ holds ids: there is nothing to share."""
 
 
-class Interned(dict[Value, Value]):
-    """`interned[value]` is the value, the same object each time."""
+class Interned:
+    """`most`: values that are remembered, give or take those of one call."""
 
-    most = VALUES_MOST
+    def __init__(self, most: int = VALUES_MOST) -> None:
+        self.most = most
+        self.values: dict[Value, Value] = {}
 
-    def __missing__(self, value: Value) -> Value:
-        if len(self) >= self.most:
-            self.clear()
-        self[value] = value
-        return value
+    def rows(self, rows: Sequence[Row]) -> dict[Row, int]:
+        """Equal rows of interned values, each with 1."""
+        if len(self.values) > self.most:
+            self.values.clear()
+        if len(rows) >= MANY_ROWS and rows[0]:
+            columns = map(self._column, zip(*rows, strict=True))
+            return dict.fromkeys(zip(*columns, strict=True), 1)
+        known = self.values.setdefault
+        return {tuple(map(known, row, row)): 1 for row in rows}
 
-    def row(self, row: Row) -> Row:
-        return tuple(map(self.__getitem__, row))
+    def _column(self, column: Sequence[Value]) -> Iterable[Value]:
+        if len(set(column)) > REPEATED * len(column):
+            return column
+        return map(self.values.setdefault, column, column)

@@ -54,8 +54,12 @@ class Index:
         self.users = 0
 
     def add(self, row: Row) -> None:
-        """`row` is not in it."""
-        buckets, key = self.buckets, self.key(row)
+        """`row` is not in it. Left out if it lacks columns, which only rules that go ask for."""
+        buckets = self.buckets
+        try:
+            key = self.key(row)
+        except IndexError:
+            return
         found = buckets.setdefault(key, row)
         if found is row:
             return
@@ -70,8 +74,12 @@ class Index:
             buckets[key] = {**dict.fromkeys(found), row: None}
 
     def discard(self, row: Row) -> None:
-        """`row` is in it."""
-        buckets, key = self.buckets, self.key(row)
+        """`row` is in it, or was left out."""
+        buckets = self.buckets
+        try:
+            key = self.key(row)
+        except IndexError:
+            return
         found = buckets[key]
         kind = type(found)
         if kind is tuple:
@@ -134,6 +142,9 @@ class Table:
     def _facts_absorbed(self, delta: Delta) -> Delta:
         """Of facts alone each change is one that is seen."""
         counts = self.counts
+        if len(delta) > 1 and min(delta.values()) > 0:
+            counts.update(delta)  # which hashes no row again
+            return delta
         for row, weight in delta.items():
             if weight > 0:
                 counts[row] = 1

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Any, TypeAlias
 
 from transom.policy.datalog.core import CoreRule, TableId
@@ -13,7 +14,7 @@ from transom.policy.datalog.interning import Interned
 from transom.policy.datalog.lowering import lowered
 from transom.policy.datalog.readers import Faults, Kept
 from transom.policy.datalog.syntax import Variable
-from transom.policy.datalog.tables import Delta, Table
+from transom.policy.datalog.tables import SLICE, Delta, Table
 from transom.policy.datalog.values import Row
 
 Net: TypeAlias = dict[TableId, Delta]
@@ -81,27 +82,37 @@ class Transaction:
 
     # What is asked for
 
-    def change(self, name: TableId, delta: Delta) -> None:
+    def change(self, name: TableId, delta: Delta) -> Iterator[None]:
         """Facts that come or go."""
         table = self.state.table(name)
         if not table.counts:
             self.journal.tables.add(name)
+        change: dict[Row, int] = {}
+        for part in parts(delta):
+            change |= self._change(table, part)
+            if part is not delta:
+                yield
+        if change:
+            self._count(table, change)
+
+    def _change(self, table: Table, delta: Delta) -> dict[Row, int]:
+        """What of it is a change of the facts."""
         facts = table.facts
         there = table.counts if facts is None else facts
-        row_of = self.state.interned.row
-        change: dict[Row, int] = {}
-        for row, weight in delta.items():
-            if weight > 0:
-                if row not in there:
-                    change[row_of(row)] = 1
-            elif weight < 0 and row in there:
-                change[row] = -1
-        if facts is not None:
+        if there or min(delta.values(), default=0) < 1:
+            new = [row for row, weight in delta.items() if weight > 0 and row not in there]
+        else:  # the first rows of all: every one of them is new
+            new = list(delta)
+        change = self.state.interned.rows(new)
+        if len(new) < len(delta):
+            for row, weight in delta.items():
+                if weight < 0 and row in there:
+                    change[row] = -1
+        if facts is not None and change:
             rows = list(change)
             facts.symmetric_difference_update(rows)
             self.journal.undo.append((facts.symmetric_difference_update, rows))
-        if change:
-            self._count(table, change)
+        return change
 
     def add(self, rule: CoreRule, *, once: bool = False) -> None:
         """`once`: it is evaluated now and not kept true. Raises: ValueError."""
@@ -237,9 +248,11 @@ class Transaction:
             self.check(delta)
             if table.self_readers:
                 visible = yield from self._one_by_one(table, delta)
-            else:
+            elif len(delta) <= SLICE:
                 visible = table.absorb(delta)
                 self.journal.undo.append((_take_back, table, delta))
+            else:
+                visible = yield from self._absorb(table, delta)
             if not visible:
                 continue
             if not table.hidden:
@@ -252,10 +265,23 @@ class Transaction:
                     self.check(out)
                     yield
             for groups, head in table.folds.items():
-                out = self._turn(head)
-                for row, weight in groups.change(visible).items():
-                    out[row] = out.get(row, 0) + weight
-                self.journal.undo.append((_take_back_fold, groups, visible))
+                yield from self._fold_in(groups, visible, self._turn(head))
+
+    def _absorb(self, table: Table, delta: Delta) -> Generator[None, None, Delta]:
+        visible: dict[Row, int] = {}
+        for part in parts(delta):
+            visible.update(table.absorb(part))
+            self.journal.undo.append((_take_back, table, part))
+            yield
+        return visible
+
+    def _fold_in(self, groups: Groups, visible: Delta, out: dict[Row, int]) -> Iterator[None]:
+        for part in parts(visible):
+            for row, weight in groups.change(part).items():
+                out[row] = out.get(row, 0) + weight
+            self.journal.undo.append((_take_back_fold, groups, part))
+            if part is not visible:
+                yield
 
     def _turn(self, table: Table) -> dict[Row, int]:
         """What is counted for a table whose turn comes later."""
@@ -287,6 +313,16 @@ class Transaction:
             table.absorb(one)
             self.journal.undo.append((_take_back, table, one))
         return visible
+
+
+def parts(delta: Delta) -> Iterator[Delta]:
+    """The delta in slices; itself if it is no more than one."""
+    if len(delta) <= SLICE:
+        yield delta
+        return
+    items = iter(delta.items())
+    while part := dict(islice(items, SLICE)):
+        yield part
 
 
 def _refuse_cycle(head: Table, body: list[Table]) -> None:
