@@ -370,6 +370,26 @@ def test_a_trial_leaves_nothing_behind() -> None:
     assert some.transact({P: gone((1, 2))})[Q] == {(1, 2): -1, (2, 1): -1}
 
 
+def test_ranks_hold_after_a_trial_that_turned_an_order_around() -> None:
+    some = engine(rule(Q, "x", match(R, "x")), rule(S, "x", match(Q, "x"), match(R, "x")))
+    with some.trial():
+        some.transact(added=[rule(R, "x", match(P, "x"))], removed=["a:q(x)"])
+    assert some.transact({R: added((1,))}) == {R: {(1,): 1}, Q: {(1,): 1}, S: {(1,): 1}}
+    with some.trial():
+        some.transact(added=[rule(R, "x", match(Q, "x"), name="n")], removed=["a:q(x)"])
+    assert some.transact({R: gone((1,))}) == {R: {(1,): -1}, Q: {(1,): -1}, S: {(1,): -1}}
+
+
+def test_what_is_explained_in_a_trial_holds_no_index_after_it() -> None:
+    one = rule(Q, "x", match(P, "xy"))
+    some = engine(one, p=[(1, 2)])
+    with some.trial():
+        some.transact(added=[rule(R, "x", match(S, "x"), match(P, "x_"))])
+        assert len(list(some.derivations(one.name, (1,)))) == 1
+        assert some.sizes()["indexes"] == 1
+    assert some.sizes()["indexes"] == 0
+
+
 def test_a_table_that_is_empty_within_a_trial_is_full_after_it() -> None:
     some = engine(p=[(1,)])
     with some.trial():

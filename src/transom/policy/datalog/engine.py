@@ -210,15 +210,16 @@ class Engine:
 
     def derivations(self, rule: str, row: Row) -> Iterator[Derivation | None]:
         """Why the rule gives the row: each way, and `None` between slices. Raises: KeyError."""
-        kept = self.state.kept[rule]
-        return derivations(kept, self.rules[rule], row)
+        in_trial = self._trial is not None
+        return derivations(self.state.kept[rule], self.rules[rule], row, passing=in_trial)
 
     def failing(self, rule: str, row: Row) -> Generator[None, None, Failing | None]:
         """Why the rule does not give the row; None if it does, or if its head is another.
 
         Raises: KeyError.
         """
-        return failing(self.state.kept[rule], self.rules[rule], row)
+        in_trial = self._trial is not None
+        return failing(self.state.kept[rule], self.rules[rule], row, passing=in_trial)
 
     def sizes(self) -> dict[str, int]:
         """What is in memory, by kind."""

@@ -102,6 +102,11 @@ class Kept:
         for match in self.matches:
             self.tables[match.table].kept[self] = None
 
+    @property
+    def least_rank(self) -> int:
+        """Of its head: above all that it reads."""
+        return max((self.tables[match.table].rank + 1 for match in self.matches), default=0)
+
     def displace(self) -> None:
         self.head.makers -= 1
         for match in self.matches:
@@ -147,16 +152,22 @@ class Kept:
         for table, columns in held:
             table.release(columns)
 
-    def trace(self, emit: Emit, given: tuple[str, ...]) -> tuple[Plan, Function]:
-        """A function for explanations, by indexes that are there, which it then holds."""
-        if emit not in self.traced:
+    def trace(self, emit: Emit, given: tuple[str, ...], *, passing: bool) -> tuple[Plan, Function]:
+        """A function for explanations, by indexes that are there.
+
+        `passing`: they may soon go, so it is for once. Else it holds them and is kept.
+        """
+        found = self.traced.get(emit)
+        if found is None:
             plan = planned(
                 self.rule.body, self.tables, given=given, may_build=False,
                 in_order=emit is Emit.REACHED,
             )  # fmt: skip
-            list(self._hold(plan))  # all of them are there
-            self.traced[emit] = (plan, self.function(plan, emit, _unheard))
-        return self.traced[emit]
+            found = (plan, self.function(plan, emit, _unheard))
+            if not passing:
+                list(self._hold(plan))  # all of them are there
+                self.traced[emit] = found
+        return found
 
     def _hold(self, plan: Plan) -> Iterator[None]:
         for name, columns in plan.indexes:

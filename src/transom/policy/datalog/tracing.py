@@ -54,12 +54,14 @@ def _given(rule: CoreRule, row: Row) -> dict[str, Value] | None:
     return given
 
 
-def derivations(kept: Kept, rule: CoreRule, row: Row) -> Iterator[Derivation | None]:
+def derivations(
+    kept: Kept, rule: CoreRule, row: Row, *, passing: bool
+) -> Iterator[Derivation | None]:
     """Each way; None between slices. Not while a transaction goes on."""
     given = _given(rule, row)
     if given is None:
         return
-    plan, function = kept.trace(Emit.DERIVED, tuple(given))
+    plan, function = kept.trace(Emit.DERIVED, tuple(given), passing=passing)
     matched = [
         step.match
         for step in plan.steps
@@ -82,12 +84,14 @@ def derivations(kept: Kept, rule: CoreRule, row: Row) -> Iterator[Derivation | N
         )
 
 
-def failing(kept: Kept, rule: CoreRule, row: Row) -> Generator[None, None, Failing | None]:
+def failing(
+    kept: Kept, rule: CoreRule, row: Row, *, passing: bool
+) -> Generator[None, None, Failing | None]:
     """Literals are tried in the body's order."""
     given = _given(rule, row)
     if given is None:
         return None
-    plan, function = kept.trace(Emit.REACHED, tuple(given))
+    plan, function = kept.trace(Emit.REACHED, tuple(given), passing=passing)
     reached: list[object] = [-1, ()]
     yield from function.run(((tuple(given.values()), 1),), reached)
     passed, values = reached

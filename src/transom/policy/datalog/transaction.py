@@ -157,7 +157,7 @@ class Transaction:
         kept = Kept(name, rule, state.tables, state.meter, state.faults, once=once)
         self._made(head)
         kept.place()
-        _rise(head, max((table.rank + 1 for table in tables[1:]), default=0))
+        _rise(head, kept.least_rank)
         state.kept[name] = kept
         undo.append((self._forget, kept))
         self.fresh.setdefault(head, []).append(kept)
@@ -222,6 +222,8 @@ class Transaction:
         """Undoes `_drop`."""
         self.state.kept[kept.name] = kept
         kept.place()
+        # Meanwhile others may have been lifted, which did not know of it.
+        _rise(kept.head, kept.least_rank)
         kept.link()
 
     # How it goes
