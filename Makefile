@@ -76,7 +76,7 @@ coverage: .venv/dev.stamp others ## every test under a tracer, all processes: 90
 proof: .venv/dev.stamp ## long campaigns, by seed (SEED=n), with a table of results
 	@PYTHONPATH=tests $(BIN)/python -m proof --seed $(SEED)
 
-bench: .venv/dev.stamp others ## every claim measured again, peers beside it
+bench: .venv/dev.stamp others .cache/datalog/stamp ## every claim measured again, peers beside it
 	@$(BIN)/python -m bench
 
 docs: .venv/run.stamp ## write the reference pages that follow from the code

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of messaging and of the queue as pictures and tables, from bench/results; measures
-nothing.
+"""The figures of messaging, of the queue and of policy as pictures and tables, from bench/results;
+measures nothing.
 
 A bar is as long as the logarithm of how many times better ours is: one step of the scale is ten
 times. The picture is plain SVG and takes its colours from the reader's light or dark setting.
 
-usage: python -m bench.figure     -> docs/explanation/{messaging,queue}-figures.svg, and the tables
-                                     in the pages beside them
+usage: python -m bench.figure     -> docs/explanation/{messaging,queue,policy}-figures.svg, and the
+                                     tables in the pages beside them
 """
 
 import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Figures:
-    """A page with a picture: their names, the heads of the first columns, what the picture says."""
+    """A page with a picture: their names, the heads of the first columns, what the picture says.
+
+    `tables`: others of the page, by their marks.
+    """
 
     name: str
     over: str
     peer: str
     title: str
     rows: Callable[[], Iterator[Row]]
+    tables: Mapping[str, Callable[[], str]] = field(default_factory=dict)
 
 
 def result(name: str) -> dict[str, Any]:
@@ -160,6 +164,129 @@ def _beside(contenders: Mapping[str, Mapping[str, Any]], head: str, key: str) ->
     return "\n".join(lines)
 
 
+QUESTIONS = {
+    "load_s": "Loading decoded rows, with indexes",
+    "first_s": "A question of every row",
+    "again_s": "The same again, after changes",
+    "second_s": "A question of every row, joined with itself",
+    "select_us": "The ports of one server",
+    "insert_us": "A port comes: the new violation",
+    "forbid_us": "An allowed row goes: the new violations",
+    "what_if_ms": "1,000 ports tried and taken back",
+}
+IN_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
+LARGEST = "2500000"
+TAKEN_IN = ("insert_us", "what_if_ms")
+
+
+def policy() -> Iterator[Row]:
+    """The best of the others for each question at 2,500,000 rows; of a change, the best of those
+    that take both kinds of it in."""
+    found = result("policy_against_peers")["sizes"][LARGEST]
+    for what, claim in QUESTIONS.items():
+        others = {
+            name: told
+            for name, told in found.items()
+            if what in told and name != OURS and (what not in TAKEN_IN or "forbid_us" in told)
+        }
+        best = min(others, key=lambda name: others[name][what])
+        yield Row(
+            claim, _asked(found[OURS], what), f"{_asked(found[best], what)} {best}",
+            others[best]["ours_is_better_times"][what], "policy.against_peers",
+        )  # fmt: skip
+
+
+def _asked(told: Mapping[str, float], what: str) -> str:
+    return _time(told[what] * IN_MS[what.rsplit("_", 1)[1]]) if what in told else ""
+
+
+def policy_sizes() -> str:
+    """Markdown: every contender at every size."""
+    asked, memory = result("policy_against_peers"), result("policy_memory")["sizes"]
+    heads = (
+        "Load",
+        "First",
+        "Again",
+        "Second",
+        "Select",
+        "Port comes",
+        "Allowed goes",
+        "What if",
+        "Memory",
+    )
+    lines = []
+    for rows, found in asked["sizes"].items():
+        lines += [
+            f"| {int(rows):,} rows | {' | '.join(heads)} |",
+            f"|---|{'---|' * len(heads)}",
+        ]
+        for name, told in found.items():
+            held = memory.get(rows, {}).get(name)
+            cells = [_asked(told, what) for what in QUESTIONS]
+            cells.append("" if held is None else f"{held['first_mb']:,.0f} MB")
+            lines.append(f"| {' | '.join([name, *cells])} |")
+        lines.append("")
+    left = (f"{name} is left out where it {_why(why)}." for name, why in asked["left_out"].items())
+    return "\n".join([*lines, *left]).rstrip()
+
+
+def _why(reason: str) -> str:
+    return reason if reason.startswith("takes") else f"is too slow: {reason}"
+
+
+def policy_changes() -> str:
+    """Markdown: one change at three sizes, and what it touches."""
+    sizes = result("policy_one_row")["sizes"]
+    names = {
+        "insert": "A port comes, one rule kept",
+        "insert, two rules": "A port comes, two rules kept",
+        "insert, by the door": "A port comes, through a workspace",
+        "insert, SQLite": "The same in SQLite, by SQL for it",
+        "forbid": "An allowed row goes", "forbid, SQLite": "The same in SQLite",
+        "what_if": "1,000 ports tried and taken back", "explain": "All derivations of a violation",
+        "why_not": "The literal that a server fails at",
+    }  # fmt: skip
+    lines = [
+        f"| p50, p99 | {' | '.join(f'{int(rows):,} rows' for rows in sizes)} |",
+        f"|---|{'---|' * len(sizes)}",
+    ]
+    for name, claim in names.items():
+        cells = (
+            f"{_time(one[name]['p50_us'] / 1000)}, {_time(one[name]['p99_us'] / 1000)}"
+            for one in sizes.values()
+        )
+        lines.append(f"| {claim} | {' | '.join(cells)} |")
+    for what, claim in (("insert", "a port"), ("forbid", "an allowed row")):
+        cells = (f"{one[f'{what}_counted']['touched']:.0f}" for one in sizes.values())
+        lines.append(f"| Rows that {claim} touches | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def policy_rules() -> str:
+    """Markdown: rules and questions in slices, and the longest turn of a loop."""
+    inserted, pauses = result("policy_rule_insert")["sizes"], result("policy_pauses")["sizes"]
+    names = {
+        "ask first, nothing kept": "A question of every row, nothing kept for it",
+        "add first": "The first rule comes", "add second": "The second rule comes",
+        "add one tenant": "A rule of one tenant comes",
+        "add on top": "A rule on top of the first comes",
+    }  # fmt: skip
+    lines = [
+        f"| In all, longest slice | {' | '.join(f'{int(rows):,} rows' for rows in inserted)} |",
+        f"|---|{'---|' * len(inserted)}",
+    ]
+    for name, claim in names.items():
+        cells = (
+            f"{_time(one[name]['seconds'] * 1000)}, {_time(one[name]['longest_ms'])}"
+            for one in inserted.values()
+        )
+        lines.append(f"| {claim} | {' | '.join(cells)} |")
+    for name, claim in (("engine", "one row a turn"), ("bare", "the same loop without an engine")):
+        cells = (_time(one[name]["most_us"] / 1000) for one in pauses.values())
+        lines.append(f"| Longest turn of a loop, {claim} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 FIGURES = (
     Figures(
         "messaging", "Over RabbitMQ", "oslo.messaging 18.3.1",
@@ -168,6 +295,12 @@ FIGURES = (
     Figures(
         "queue", "Over HTTP", "Zaqar 23",
         "Times better than Zaqar 23 with Redis in memory; ours is on disk", queue,
+        {"peers": peers, "clients": clients},
+    ),
+    Figures(
+        "policy", "At 2,500,000 rows", "The best of the others",
+        "Times better than the best of six others, 2,500,000 rows", policy,
+        {"sizes": policy_sizes, "changes": policy_changes, "rules": policy_rules},
     ),
 )  # fmt: skip
 
@@ -181,12 +314,16 @@ def _at(told: Any, path: tuple[str, ...]) -> float:
 def _time(milliseconds: float) -> str:
     if milliseconds >= 1000:
         return f"{milliseconds / 1000:,.1f} s"
+    if milliseconds < 0.95:
+        return f"{milliseconds * 1000:,.3g} µs"
     return f"{milliseconds:.1f} ms"
 
 
 def times(row: Row) -> str:
     if not row.times:
         return ""
+    if row.times < 1:
+        return f"{row.times:.2g} times"
     return f"{row.times:,.0f} times" if row.times >= 10 else f"{row.times:.1f} times"
 
 
@@ -250,9 +387,8 @@ def main() -> int:
         page = PAGES / f"{figures.name}-figures.md"
         page.with_suffix(".svg").write_text(picture(figures, found), encoding="utf-8")
         text = put(page.read_text("utf-8"), "figures", table(figures, found))
-        if figures.name == "queue":
-            text = put(text, "peers", peers())
-            text = put(text, "clients", clients())
+        for mark, content in figures.tables.items():
+            text = put(text, mark, content())
         page.write_text(text, encoding="utf-8")
         print(table(figures, found))
     return 0

@@ -7,6 +7,7 @@ Invariant: `pages()` depends on nothing but the source, so a test can compare it
 import argparse
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -34,6 +35,7 @@ from transom.policy.datalog.builtins import FAMILIES, described
 from transom.policy.datalog.builtins.patterns import PATTERN_CHARACTERS_MOST
 from transom.policy.datalog.core import Builtin
 from transom.policy.datalog.values import INTEGER_BITS_MOST, TEXT_CHARACTERS_MOST
+from transom.policy.datalog.yaml_text import yaml_tree
 from transom.queue.app.figures import QueueFigures
 from transom.queue.config import QueueConfig
 from transom.queue.contract import STATS as QUEUE_STATS
@@ -590,6 +592,90 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
+def policies() -> Iterator[str]:
+    library = ROOT / "src" / "transom" / "policy" / "library"
+    headers = {path.parent.name: _header(path) for path in sorted(library.glob("*/policy.dl"))}
+    yield "# The policy library"
+    yield from _paragraphs(
+        """Policies for operators of OpenStack, each with cases that try every rule of it, in
+        `src/transom/policy/library`. Copy the folder of one and `schema.yaml` beside it, put your
+        own into its settings, and `transom policy test` it:
+        [how to write a policy](../howto/write-a-policy.md)."""
+    )
+    yield ""
+    yield "| Policy | Finds |"
+    yield "|---|---|"
+    for name, header in headers.items():
+        yield f"| [`{name}`](#{name}) | {_lower(header[''])} |"
+    yield from _paragraphs(
+        """All of them say what is wrong in one shape, so that rows of many policies make one list:
+        `error(id, name, owner, reason, detail)`, and `warning` with the same columns for what
+        should be looked at. `owner` is the project; of a project it is the domain, of a user where
+        the role holds. The reason is a text that stays the same, and the detail says what it is
+        about. No column holds what changes while the fault does not: a row that changes is a
+        fault that ended and a new one."""
+    )
+    for name, header in headers.items():
+        yield ""
+        yield f"## {name}"
+        yield ""
+        yield header[""]
+        yield ""
+        yield f"{header['Why'][:1].upper()}{header['Why'][1:]}"
+        yield ""
+        yield "| | |"
+        yield "|---|---|"
+        for part in ("Rows", "Reads", "Settings", "To change it"):
+            yield f"| {part} | {_code(header[part])} |"
+    tree = yaml_tree((library / "schema.yaml").read_text("utf-8"), "schema.yaml")
+    yield ""
+    yield "## Tables of a cloud"
+    yield from _paragraphs(
+        """What the policies read, and what the sources of a cloud are to publish. Tables and
+        columns that Congress had are called as there; a list inside an object is a table of its
+        own. Name columns in rules (`nova:servers(id=vm, status="ERROR")`): their order may grow.
+        What a service does not say is null."""
+    )
+    for table, columns in tree.items():
+        yield ""
+        yield f"### `{table}`"
+        yield ""
+        yield from _table(
+            ("Column", "Kind", ""),
+            ((f"`{column}`", *_said(said)) for column, said in columns.items()),
+        )
+
+
+def _header(path: Path) -> Mapping[str, str]:
+    """The parts of the comment on top, by the word before their colon; "": the first sentence."""
+    parts: dict[str, list[str]] = {"": []}
+    part = ""
+    for line in path.read_text("utf-8").splitlines()[1:]:
+        if not line.startswith("//"):
+            break
+        text = line.removeprefix("//").strip()
+        word, colon, rest = text.partition(": ")
+        if colon and word in ("Why", "Rows", "Reads", "Settings", "To change it"):
+            part, text = word, rest
+        parts.setdefault(part, []).append(text)
+    return {part: " ".join(lines).strip() for part, lines in parts.items()}
+
+
+def _said(said: str) -> tuple[str, str]:
+    kind, _, rest = said.partition(", ")
+    return kind, rest
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:].removesuffix(".")
+
+
+def _code(text: str) -> str:
+    """With tables and rows as code, where they are not yet."""
+    pattern = r"`[^`]*`|\b[a-z_]+:[a-z_.]*[a-z_]\b|\b[a-z_]+\([^()]*\)"
+    return re.sub(pattern, lambda found: f"`{found[0].strip('`')}`", text)
+
+
 PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "configuration.md": configuration,
     "errors.md": error_codes,
@@ -599,6 +685,7 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "rules.md": rules,
     "tables.md": tables,
     "policy-builtins.md": builtins,
+    "policy-library.md": policies,
 }
 
 

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
@@ -204,8 +205,22 @@ class Play:
         self.asked()
         for rule in self.model.rules.values() if explained else ():
             self.explained(rule)
+        self.indexed()
         if self.engine.rules != self.model.rules:
             raise Difference(f"rules {set(self.engine.rules)}, wanted {set(self.model.rules)}")
+
+    def indexed(self) -> None:
+        """Every index is held, as often as it says, and no other is there."""
+        state = self.engine.state
+        held = Counter((table.id, columns) for kept in state.kept.values()
+                       for table, columns in kept.held)  # fmt: skip
+        there = {
+            (table.id, columns): index.users
+            for table in state.tables.values()
+            for columns, index in table.indexes.items()
+        }
+        if held != there:
+            raise Difference(f"indexes held {held}, there {there}")
 
     def looked_up(self, table: TableId, wanted: set[Row]) -> None:
         row = self.author.row(table)
@@ -264,6 +279,7 @@ SIZES = {
     "functions.SLICE": (1, 2, 5, 4096),
     "functions.LOOPS_MOST": (1, 2, 12),
     "tables.SLICE": (1, 3, 4096),
+    "transaction.SLICE": (1, 3, 4096),
     "tables.LIST_ROWS_MOST": (2, 3, 8),
     "tables.UNKNOWN_ROWS": (0, 3, 64),
     "plan.UNKNOWN_ROWS": (0, 3, 64),
@@ -293,9 +309,10 @@ def small(seed: int) -> Iterator[None]:
 
 OUT_OF_SIGHT = {
     "_estimates", "_touched_most", "_trial", "asked", "faults", "heap", "interned", "meter",
-    "planned_rows", "rank", "traced", "trying",
+    "matches", "plan", "planned_rows", "rank", "rule", "traced", "trying",
 }  # fmt: skip
-"""What may stay: guesses that only make plans, what was seen of builtins, and what is bounded."""
+"""What may stay: guesses that only make plans, what was seen of builtins, what is bounded. And what
+never changes."""
 
 
 class Picture:
@@ -332,6 +349,8 @@ class Picture:
             return f"[{', '.join(sorted(map(self.of, thing)))}]"
         if type(thing) is tuple:
             return f"({', '.join(map(self.of, thing))})"
+        if isinstance(thing, Fraction | CoreRule):
+            return str(thing) if isinstance(thing, Fraction) else thing.name
         if thing is None or isinstance(thing, str | int | float | tuple | Truth):
             return repr(thing)
         if callable(thing) or not type(thing).__module__.startswith("transom."):

@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _keys(commands)
     _tables(commands)
     _queue(commands)
+    _policy(commands)
     return root
 
 
@@ -315,6 +316,88 @@ def _of_queue(verbs: _Commands, name: str, says: str) -> argparse.ArgumentParser
     command = _command(verbs, name, f"queue:{name}", says)
     command.add_argument("queue", help="its name")
     command.add_argument("--os-cloud", help=OS_CLOUD_HELP)
+    return command
+
+
+def _policy(commands: _Commands) -> None:
+    """To write policies and try them; needs no server."""
+    policy = commands.add_parser("policy", help="write policies, test them, try them by hand")
+    verbs = policy.add_subparsers(required=True, metavar="VERB")
+    test = _of_policy(
+        verbs, "test", "policy_test:test", "run the cases of policies", "test library --coverage"
+    )
+    test.add_argument("folder", nargs="+", type=Path, help="a case, or a folder with cases below")
+    test.add_argument("--coverage", action="store_true", help="say what of the rules no case tries")
+    says = "find what is wrong and what is doubtful in rules"
+    lint = _of_policy(verbs, "lint", "policy_text:lint", says, "lint policy.dl")
+    lint.add_argument("path", nargs="+", type=Path, help="files of rules, or folders of them")
+    fmt = _of_policy(verbs, "fmt", "policy_text:fmt", "give rules their one spelling", "fmt *.dl")
+    fmt.add_argument(
+        "file", nargs="+", type=Path, help="files of rules, folders of them; -: from and to a pipe"
+    )
+    fmt.add_argument("--check", action="store_true", help="only name files that would change")
+    explain, simulate = _policy_questions(verbs)
+    for command in (test, lint, explain, simulate):
+        command.add_argument("--json", action="store_true", help="for programs")
+    says = "try rules by hand, line by line"
+    repl = _of_policy(verbs, "repl", "policy_repl:repl", says, "repl policy.dl")
+    repl.add_argument("path", nargs="*", type=Path, help=PATH_HELP)
+
+
+def _policy_questions(verbs: _Commands) -> tuple[argparse.ArgumentParser, ...]:
+    """Why, and what if."""
+    explain = _of_policy(
+        verbs,
+        "explain",
+        "policy_explain:explained",
+        "say why a row follows from rules and facts, or why it does not",
+        """explain vms 'error("vm1")'""",
+    )
+    explain.add_argument("path", nargs="+", type=Path, help=PATH_HELP)
+    explain.add_argument("atom", help="the row, such as error(1); _ is any value")
+    explain.add_argument("--all", action="store_true", help="in how many ways it may follow")
+    simulate = _of_policy(
+        verbs,
+        "simulate",
+        "policy_simulate:simulated",
+        "say what would be if rows, rules or actions came; nothing is changed",
+        """simulate vms --query 'error(x)' --sequence 'nova:servers+("vm9", "ERROR")'""",
+    )
+    simulate.add_argument("path", nargs="+", type=Path, help=PATH_HELP)
+    simulate.add_argument("--query", required=True, metavar="ATOM", help="what is asked then")
+    simulate.add_argument(
+        "--sequence",
+        default="",
+        metavar="TEXT",
+        help="steps: p+(1), p-(1), p+(x) :- q(x), calls of actions; @FILE reads them from a file",
+    )
+    simulate.add_argument(
+        "--add", action="append", default=[], type=Path, metavar="FILE", help="rules that come, too"
+    )
+    simulate.add_argument(
+        "--actions", type=Path, metavar="FILE", help="a policy of actions: what they do"
+    )
+    simulate.add_argument("--policy", help="which one asks (default: the only one, or policy.dl's)")
+    simulate.add_argument("--delta", action="store_true", help="answer only with what changes")
+    simulate.add_argument("--trace", action="store_true", help="say what each step changes")
+    for command in (explain, simulate):
+        command.add_argument(
+            "--time", metavar="TEXT", help="the time that rules see (default: now)"
+        )
+    return explain, simulate
+
+
+PATH_HELP = "rules (.dl), facts (.csv, .yaml, .json), or a folder of them"
+
+
+def _of_policy(
+    verbs: _Commands, name: str, where: str, says: str, example: str
+) -> argparse.ArgumentParser:
+    command = _command(verbs, name, where, says)
+    command.epilog = f"example: transom policy {example}"
+    command.add_argument(
+        "--strict", action="store_true", help="read rules in strict mode (default: compatible)"
+    )
     return command
 
 

@@ -8,8 +8,10 @@
 | `schema.yaml` | which tables there are, with their columns |
 | `case.yaml`, `expected.dl` | make a folder a case of a test: settings, and what must follow |
 
-Invariant: what lies in a folder holds for all folders below it. Who looks goes up through folders
-called `cases` and those that hold any of these files, and stops at the first that holds none.
+Invariants:
+1. A folder below one called `cases` has besides its own files those of the folders up to there, and
+   of the one that holds `cases`. So a policy's cases share its rules, and no stray file comes in.
+2. Of `schema.yaml` the nearest counts, there or above.
 """
 
 import os
@@ -62,28 +64,26 @@ class Material:
 def material(paths: Sequence[Path], warn: Warn) -> Material:
     """Of folders, files of rules and files of facts. Raises: BadFacts; OSError.
 
-    A folder counts with what holds for it from above, a file of rules with `schema.yaml` alone.
+    A folder counts with what holds for it from above, a file with `schema.yaml` alone.
     """
     found = Material()
-    schemas: dict[Path, None] = {}
+    folders: dict[Path, None] = {}
     for path in map(_absolute, paths):
         if path.is_dir():
             before = len(found.rules), len(found.facts)
             for level in _levels(path):
                 _take_level(found, level)
-                schemas[level / SCHEMA] = None
+            folders[path] = None
             if before == (len(found.rules), len(found.facts)):
                 raise BadFacts(f"{shown(path)}: holds no rules (*.dl) and no facts")
             _tell_unknown(path, warn)
         elif path.suffix == RULES:
             _take_rules(found, path)
-            schemas.update((level / SCHEMA, None) for level in _levels(path.parent))
+            folders[path.parent] = None
         else:
             _take_facts(found, path)
-    for path in schemas:
-        if path.is_file():
-            # The nearest says what a table's columns are.
-            found.schema = {**schema_of(tree(path), shown(path)), **found.schema}
+    for folder in folders:
+        found.schema.update(_schema(folder))
     own = {rules.policy for rules in found.rules if rules.path.name == OWN} or {
         rules.policy for rules in found.rules
     }
@@ -112,6 +112,16 @@ def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
         below = sorted(path.rglob("*" + RULES)) if path.is_dir() else [path]
         yield from (one for one in below if one.name != EXPECTED and one not in seen)
         seen.update(below)
+
+
+def rules_in(path: Path) -> Rules:
+    """Raises: BadFacts; OSError."""
+    path = _absolute(path)
+    policy = path.parent.name.replace("-", "_") if path.name == OWN else path.stem
+    if fault := policy_fault(policy):
+        whose = "the folder's name" if path.name == OWN else "the file's name"
+        raise BadFacts(f"{shown(path)}: {whose} is the policy's: {fault}")
+    return Rules(policy, path, read_source(path))
 
 
 def read_facts(path: Path, warn: Warn) -> Iterator[Facts]:
@@ -156,13 +166,20 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are)
 
 
-def _levels(folder: Path) -> Iterator[Path]:
-    """The folder, and those above that hold for it."""
-    yield folder
-    for level in folder.parents:
-        if level.name != CASES and not any(_kind(path) for path in _files(level)):
-            return
-        yield level
+def _levels(folder: Path) -> list[Path]:
+    """The folder, and those above whose files count in it."""
+    way = [folder, *folder.parents]
+    at = next((index for index, level in enumerate(way) if level.name == CASES), -1)
+    return way[: at + 2] if at >= 0 else [folder]
+
+
+def _schema(folder: Path) -> dict[TableId, tuple[str, ...]]:
+    """Of the nearest file of it. Raises: BadFacts."""
+    for level in (folder, *folder.parents):
+        path = level / SCHEMA
+        if path.is_file():
+            return schema_of(tree(path), shown(path))
+    return {}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -190,13 +207,8 @@ def _take_level(found: Material, folder: Path) -> None:
 
 
 def _take_rules(found: Material, path: Path) -> None:
-    if any(rules.path == path for rules in found.rules):
-        return
-    policy = path.parent.name.replace("-", "_") if path.name == OWN else path.stem
-    if fault := policy_fault(policy):
-        whose = "the folder's name" if path.name == OWN else "the file's name"
-        raise BadFacts(f"{shown(path)}: {whose} is the policy's: {fault}")
-    found.rules.append(Rules(policy, path, read_source(path)))
+    if all(rules.path != path for rules in found.rules):
+        found.rules.append(rules_in(path))
 
 
 def _take_facts(found: Material, path: Path) -> None:

@@ -19,7 +19,7 @@ from transom.policy.datalog.dependencies import cycle, cycle_fault, dangling
 from transom.policy.datalog.faults import NOWHERE, Fault, Refused, Severity, Span
 from transom.policy.datalog.names import meant, policy_fault, policy_of, table_id
 from transom.policy.datalog.printing import text_of
-from transom.policy.datalog.program import Entry, Kind, Program, Schema
+from transom.policy.datalog.program import IN_DOUBT, Entry, Kind, Program, Schema
 from transom.policy.datalog.syntax import Rule
 from transom.policy.datalog.values import Row
 
@@ -140,6 +140,7 @@ class _Draft:
         self.dropped: dict[TableId, None] = {}
         self.affected: dict[str, None] = {}
         self.own_schema = False
+        self.loosened = False
         self.closed: list[PolicyOut] = []
 
     # Taking, in order
@@ -156,7 +157,7 @@ class _Draft:
                 self.rule_in(change.policy, change.rule)
             case RuleOut():
                 self.rule_out(change.policy, change.rule)
-            case RowsIn():
+            case _:
                 self.rows.append(change)
 
     def policy_in(self, change: PolicyIn) -> None:
@@ -200,6 +201,7 @@ class _Draft:
     def schema_in(self, change: SchemaIn) -> None:
         if not self.known(change.policy, change.span):
             return
+        before = self.schemas.get(change.policy, Schema({})).tables
         self.schemas[change.policy] = change.schema
         self.affected[change.policy] = None
         self.own_schema |= self.policies[change.policy] is not Kind.DATASOURCE
@@ -208,8 +210,9 @@ class _Draft:
             twice = [column for column in columns if columns.count(column) > 1]
             if twice:
                 self.fault("schema", f"{table} has two columns `{twice[0]}`", change.span)
-            if self.inputs.get(table, len(columns)) != len(columns):
-                del self.inputs[table]
+            loaded = self.inputs.get(table, len(columns))
+            if loaded != len(columns) or before.get(name, columns) != columns:
+                self.inputs.pop(table, None)
                 self.dropped[table] = None
             for row, span in self.facts.get(table, {}).items():
                 if len(row) != len(columns):
@@ -254,8 +257,7 @@ class _Draft:
                 self.fill(table, {row: -1})
                 return
             if row in self.facts.get(table, {}):
-                del _own(self.facts, self.old.facts, table)[row]
-                _without_empty(self.facts, table)
+                self.fact_delta_in(table, {row: -1})
                 return
         if not waited:
             self.note("rule-not-there", f"`{policy}` has no such fact", rule.span)
@@ -268,6 +270,7 @@ class _Draft:
         if self.fresh.pop(entry.name, None) is None:
             del self.entries[entry.name]
             self.touched[entry.name] = None
+            self.loosened = True
             self.index(entry, there=False)
 
     def index(self, entry: Entry, *, there: bool) -> None:
@@ -285,13 +288,13 @@ class _Draft:
 
     def finished(self) -> Changed:
         if not self.faults:
-            self.rules()
-        if not self.faults:
             self.fact_changes()
             self.row_changes()
+            self.rules()
+        if not self.faults:
             self.references()
         if self.faults:
-            raise Refused(self.faults)
+            raise Refused(sorted(self.faults, key=_place))
         added, removed = self.core_changes()
         rows = {**self.filled, **self.fact_delta()}
         return Changed(
@@ -311,18 +314,32 @@ class _Draft:
         return replace(self.program, **parts)
 
     def rules(self) -> None:
+        for entry in self.fresh.values():
+            self.index(entry, there=True)
+        self.come_and_gone()
         affected = self.affected_entries()
         for entry in affected:
             self.entries[entry.name] = replace(entry, faults=_UNCHECKED)
-        for entry in self.fresh.values():
-            self.index(entry, there=True)
         for entry in affected:
             self.check(entry, refuses=self.own_schema)
         for entry in self.fresh.values():
             self.check(entry, refuses=True)
 
+    def come_and_gone(self) -> None:
+        """Tables that anything makes now, or no longer, of policies whose schema is complete."""
+        old = self.old
+        pairs: tuple[tuple[Mapping[TableId, Any], Mapping[TableId, Any]], ...] = (
+            (self.heads, old.heads), (self.facts, old.facts), (self.inputs, old.inputs),
+        )  # fmt: skip
+        for new, before in pairs:
+            for table in new.keys() ^ before.keys():
+                schema = self.schemas.get(policy_of(table))
+                if schema is not None and schema.complete:
+                    self.affected[policy_of(table)] = None
+
     def affected_entries(self) -> list[Entry]:
-        if not self.affected:
+        """Whose tables may have other columns now; those that wait, if anything went."""
+        if not self.affected and not self.loosened:
             return []
         names = {
             name
@@ -330,18 +347,18 @@ class _Draft:
             if policy_of(table) in self.affected
             for name in users
         }
-        return [entry for name, entry in self.entries.items() if name in names]
+        return [one for name, one in self.entries.items() if one.faults or name in names]
 
     def check(self, entry: Entry, *, refuses: bool) -> None:
-        # In force while it is looked at, so that it agrees with itself too.
-        self.entries[entry.name] = replace(entry, faults=())
+        # It counts while it is looked at, behind all others, so that it agrees with itself too.
+        self.entries[entry.name] = replace(entry, faults=IN_DOUBT)
         self.touched[entry.name] = None
         found = checked_rule(self.program, entry.policy, entry.rule, entry.name)
         self.entries[entry.name] = replace(entry, core=found.core, faults=found.faults)
         for fault in found.faults:
             if refuses and fault.code != WAITS:
                 self.faults.append(fault)
-            else:
+            elif fault not in entry.faults:
                 text = f"the rule waits: {fault.message}"
                 self.notes.append(replace(fault, message=text, severity=Severity.WARNING))
 
@@ -386,6 +403,7 @@ class _Draft:
             else:
                 rows.pop(row, None)
         _without_empty(self.facts, table)
+        self.loosened |= table not in self.facts
 
     def references(self) -> None:
         found = cycle(self.program, dict.fromkeys(entry.head for entry in self.fresh.values()))
@@ -435,6 +453,10 @@ class _Draft:
 
 
 _UNCHECKED: Final = (Fault("unchecked", "not looked at yet"),)
+
+
+def _place(fault: Fault) -> tuple[str, int]:
+    return fault.span.source.name, fault.span.start
 
 
 def _own(index: dict[TableId, Any], old: Mapping[TableId, Any], table: TableId) -> dict[Any, Any]:

@@ -29,7 +29,6 @@ from transom.policy.datalog.core import (
 from transom.policy.datalog.faults import Fault, Span
 from transom.policy.datalog.names import (
     BUILTIN_POLICY,
-    TIME_POLICY,
     is_now,
     meant,
     table_id,
@@ -53,7 +52,7 @@ LITERALS_MOST: Final = 64
 """Of one body. What a rule costs to compile grows with the cube of it."""
 AGGREGATES: Final = ("count", "sum", "min", "max")
 BARE_CONSTANTS: Final = {"True": "true", "False": "false", "None": "null"}
-NEVER: Final = Call(Builtin("false", 0, 0, lambda: False), ())
+NEVER: Final = Builtin("false", 0, 0, lambda: False)
 
 Terms: TypeAlias = Sequence[Term | None]
 
@@ -125,17 +124,19 @@ class _Check:
             self.add("database-rule", text, source.span)
         self.head_name()
         head = self.terms(arguments(self.program, table, source.head, whole=True))
-        return self.whole(name, table, head)
+        return self.whole(name, table, head, relaxed=self.kind is Kind.ACTION)
 
     def query(self, name: str) -> Checked:
         self.one_head()
-        return self.whole(name, TableId(f"{self.policy}:{name}"), self.source.head.terms)
+        head = self.source.head
+        for column in head.named:
+            self.add("query", "a query has no columns; say by place what is asked", column.span)
+        return self.whole(name, TableId(f"{self.policy}:{name}"), head.terms, relaxed=False)
 
-    def whole(self, name: str, table: TableId, head: Terms) -> Checked:
+    def whole(self, name: str, table: TableId, head: Terms, *, relaxed: bool) -> Checked:
         body = self.body()
         self.words((*head, *(term for literal in self.source.body for term in _terms(literal))))
         self.aggregates(head)
-        relaxed = self.kind is Kind.ACTION
         core = None
         if body is not None:
             order, stuck = ordered(body)
@@ -143,7 +144,7 @@ class _Check:
                 self.unbound(head, order, stuck)
             safe = not stuck and not _lacking(head, order)
             if not self.faults and safe:
-                core = CoreRule(name, table, tuple(_core_head(head)), tuple(order))
+                core = CoreRule(name, table, _core_head(head), tuple(order))
         elif not relaxed:
             self.unmentioned(head)
         return Checked(table, reads_of(self.policy, self.source), core, tuple(self.faults))
@@ -237,7 +238,7 @@ class _Check:
             self.add("modal-body", text, atom.span)
             return None
         if truth is not None:
-            return None if truth is not literal.negated else NEVER
+            return None if truth is not literal.negated else Call(NEVER, (), place=place)
         builtin = builtin_of(atom.name)
         if builtin is not None:
             return self.call(place, literal, builtin)
@@ -246,7 +247,7 @@ class _Check:
             self.add("unknown-builtin", text, atom.span, meant(atom.name.table, BUILTINS))
             return None
         table = table_id(self.policy, atom.name)
-        unknown = unknown_table(self.program, table, atom)
+        unknown = unknown_table(self.program, table, atom.span)
         if unknown is not None:
             self.faults.append(unknown)
             return None
@@ -339,7 +340,7 @@ class _Check:
                     "name a variable of the body",
                 )
             else:
-                text = f"`{variable.name}` is in the head, and no positive literal of the body binds it"
+                text = f"`{variable.name}` is in the head, and no positive literal binds it"
                 hint = f"write a table with {variable.name} in the body"
             self.add("unbound-variable", text, variable.span, hint)
 
@@ -371,12 +372,12 @@ def _lacking(head: Terms, order: Sequence[CoreLiteral]) -> bool:
     return any(isinstance(v, Variable) and v.name not in bound for v in variables)
 
 
-def _core_head(head: Terms) -> Iterator[CoreTerm | Fold]:
-    for term in head:
-        if isinstance(term, Aggregate):
-            yield Fold(term.function, term.variable)
-        elif term is not None:
-            yield term
+def _core_head(head: Terms) -> tuple[CoreTerm | Fold, ...]:
+    return tuple(
+        Fold(term.function, term.variable) if isinstance(term, Aggregate) else term
+        for term in head
+        if term is not None
+    )
 
 
 def _list(names: Sequence[str]) -> str:

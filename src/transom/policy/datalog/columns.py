@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.faults import NOWHERE, Fault
-from transom.policy.datalog.names import BUILTIN_POLICY, TIME_POLICY, meant, policy_of
+from transom.policy.datalog.faults import NOWHERE, Fault, Span
+from transom.policy.datalog.names import TIME_POLICY, meant, policy_of
 from transom.policy.datalog.program import Kind, Program, Width
 from transom.policy.datalog.syntax import Atom, Named, Term, Variable
 
@@ -37,7 +37,7 @@ def arguments(program: Program, table: TableId, atom: Atom, *, whole: bool = Fal
             faults.append(place)
         elif found[place] is not None:
             text = f"column {columns[place]!r} of {table} is given twice"
-            faults.append(Fault("column-twice", text, named.span, hint="leave one out"))
+            faults.append(Fault("duplicate-column", text, named.span, hint="leave one out"))
         else:
             found[place] = named.term
     lacking = [name for name, term in zip(columns, found, strict=True) if term is None]
@@ -62,13 +62,13 @@ def _unknown_columns(program: Program, table: TableId, atom: Atom) -> Fault:
     if policy not in program.policies:
         text = f"there is no policy `{policy}` whose columns could be named"
         return Fault(
-            "unknown-policy", text, span, hint=meant(policy, program.policies) or "name it first"
+            "unknown-policy", text, span, hint=meant(policy, program.policies) or "make it first"
         )
     if program.policies[policy] is Kind.DATASOURCE:
-        text = f"waits for the columns of {table}, which its source has not said yet"
+        text = f"the source of {table} has not said its columns yet"
         return Fault(WAITS, text, span)
     text = f"nobody has said the names of the columns of {table}"
-    return Fault("no-schema", text, span, hint="give the arguments by place, or it a schema")
+    return Fault("no-schema", text, span, hint="give arguments by place, or the policy a schema")
 
 
 def _place(table: TableId, columns: Sequence[str], named: Named) -> int | Fault:
@@ -101,21 +101,19 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def unknown_table(program: Program, table: TableId, atom: Atom) -> Fault | None:
+def unknown_table(program: Program, table: TableId, span: Span) -> Fault | None:
     """Of a policy whose schema is complete, or of the language's own."""
     policy, _, name = table.partition(":")
     schema = program.schemas.get(policy)
-    if policy == BUILTIN_POLICY:
-        return None
     if policy == TIME_POLICY:
         known = program.columns(table) is not None
     else:
         known = schema is None or not schema.complete or name in schema.tables
-    if known or table in program.heads or table in program.facts:
+    if known or any(table in made for made in (program.heads, program.facts, program.inputs)):
         return None
     tables = {found.partition(":")[2] for found in program.tables(policy)} - {name}
     text = f"{policy} has no table `{name}`"
-    return _fault("unknown-table", atom, text, hint=meant(name, sorted(tables)))
+    return Fault("unknown-table", text, span, hint=meant(name, sorted(tables)))
 
 
 def is_anonymous(term: Term | None) -> bool:

@@ -15,16 +15,21 @@ from transom.policy.datalog.program import Entry, Program
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """`leaves`: tables without rules; `waiting`: names of rules that do not hold yet."""
+    """`leaves`: tables without rules, or filled besides. `rules`: the names of all in between.
+
+    `waiting`: of these, those that do not hold yet.
+    """
 
     leaves: frozenset[TableId]
+    rules: frozenset[str]
     waiting: frozenset[str]
 
 
 def below(program: Program, tables: Iterable[TableId]) -> Below:
     """What these tables are made of in the end."""
     seen: set[TableId] = set()
-    leaves, waiting = set(), set()
+    leaves: set[TableId] = set()
+    rules: set[str] = set()
     left = list(tables)
     while left:
         table = left.pop()
@@ -32,54 +37,53 @@ def below(program: Program, tables: Iterable[TableId]) -> Below:
             continue
         seen.add(table)
         makers = program.heads.get(table, ())
-        if not makers or table in program.inputs or table in program.facts:
+        if not makers or table in program.inputs:
             leaves.add(table)
+        rules.update(makers)
         for name in makers:
-            entry = program.entries[name]
-            left += entry.reads
-            if entry.faults:
-                waiting.add(name)
-    return Below(frozenset(leaves), frozenset(waiting))
-
-
-def _steps(program: Program, table: TableId) -> Iterator[tuple[Entry, TableId]]:
-    for name in program.heads.get(table, ()):
-        entry = program.entries[name]
-        for read in entry.reads:
-            yield entry, read
+            left += program.entries[name].reads
+    waiting = frozenset(name for name in rules if program.entries[name].faults)
+    return Below(frozenset(leaves), frozenset(rules), waiting)
 
 
 def cycle(program: Program, starts: Iterable[TableId]) -> list[tuple[TableId, Entry]]:
-    """A cycle that can be reached from `starts`: each table with a rule that makes it of the next.
+    """A cycle through one of `starts`: each table with a rule that makes it of the next.
 
     Empty: there is none.
     """
     done: set[TableId] = set()
     for start in starts:
-        if start in done:
+        if start in done or not _is_read(program, start):
             continue
-        path = [start]
-        on_path = {start}
+        path = {start: None}
         makers: list[Entry] = []
         steps = [_steps(program, start)]
         while steps:
-            found = next(((e, t) for e, t in steps[-1] if t not in done), None)
-            if found is None:
+            for entry, table in steps[-1]:
+                if table in path:
+                    tables = list(path)
+                    first = tables.index(table)
+                    return list(zip(tables[first:], [*makers[first:], entry], strict=True))
+                if table not in done:
+                    path[table] = None
+                    makers.append(entry)
+                    steps.append(_steps(program, table))
+                    break
+            else:
                 steps.pop()
-                table = path.pop()
-                on_path.discard(table)
-                done.add(table)
+                done.add(path.popitem()[0])
                 del makers[-1:]
-                continue
-            entry, table = found
-            makers.append(entry)
-            if table in on_path:
-                first = path.index(table)
-                return list(zip(path[first:], makers[first:], strict=True))
-            path.append(table)
-            on_path.add(table)
-            steps.append(_steps(program, table))
     return []
+
+
+def _is_read(program: Program, table: TableId) -> bool:
+    return any(table in program.entries[name].reads for name in program.uses[table])
+
+
+def _steps(program: Program, table: TableId) -> Iterator[tuple[Entry, TableId]]:
+    heads = program.heads
+    made = [program.entries[name] for name in heads[table]]
+    return iter([(entry, read) for entry in made for read in entry.reads if read in heads])
 
 
 def cycle_fault(found: list[tuple[TableId, Entry]]) -> Fault:

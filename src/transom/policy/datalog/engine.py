@@ -51,8 +51,8 @@ class TooMuch(TooLarge):
 class Limits:
     """Of one transaction or query. `touched`: rows looked at. `made`: rows of one derived table."""
 
-    touched: int = 2_000_000_000
-    made: int = 20_000_000
+    touched: int = 100_000_000
+    made: int = 5_000_000
 
 
 def finished(steps: Generator[None, None, Result]) -> Result:

@@ -119,13 +119,18 @@ def facts_of(tree: Any, name: str) -> Iterator[Facts]:
 
 
 def schema_of(tree: Any, name: str) -> dict[TableId, tuple[str, ...]]:
-    """The tables of a schema file: `nova:servers: [id, name]`. Raises: BadFacts."""
+    """The tables of a schema file. Raises: BadFacts.
+
+    Each is a list of its columns (`nova:servers: [id, name]`), or an object that says beside each
+    what it is.
+    """
     if not isinstance(tree, dict):
         raise BadFacts(f"{name}: expected tables and their columns, as in `nova:servers: [id]`")
     found = {}
     for key, columns in tree.items():
         where = _place(columns, name)
-        found[table_called(key, where)] = _columns(columns, f"{where}: {key}")
+        listed = list(columns) if isinstance(columns, dict) else columns
+        found[table_called(key, where)] = _columns(listed, f"{where}: {key}")
     return found
 
 

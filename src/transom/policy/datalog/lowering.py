@@ -39,7 +39,9 @@ def lowered(rule: CoreRule) -> Lowered:
     changed = replace(rule, body=tuple(body))
     if folds:
         arguments = tuple(map(Variable, _bindings(rule, folds)))
-        changed = replace(changed, head=TableId(f"#{rule.name}"), arguments=arguments)
+        # Of the body too: a rule that takes the place of one of its name has a table of its own.
+        head = TableId(f"#{rule.name} {hash(rule):x}")
+        changed = replace(changed, head=head, arguments=arguments)
     return Lowered(tuple(projections), changed, bool(folds))
 
 

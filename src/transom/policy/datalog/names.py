@@ -14,7 +14,7 @@ from transom.policy.datalog.syntax import Atom, Modal, TableName
 
 BUILTIN_POLICY: Final = "builtin"
 TIME_POLICY: Final = "time"
-TIME_TABLES: Final = {name: ("t",) for name in ("now", "minute", "hour", "day")}
+TIME_TABLES: Final = dict.fromkeys(("now", "minute", "hour", "day"), ("t",))
 """Each has one row: the time, cut to so much. Whoever drives the engine sets them."""
 WORDS: Final = frozenset({"execute", "insert", "delete", "not", "NOT", "true", "false", "null"})
 NAME: Final = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]*")

@@ -15,6 +15,7 @@ Invariants:
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from transom.policy.datalog.core import CoreRule, TableId
 from transom.policy.datalog.faults import NOWHERE, Fault, Span
@@ -61,6 +62,9 @@ class Entry:
         return atoms(self.policy, self.rule)
 
 
+IN_DOUBT: Final = (Fault("in-doubt", "this rule is being looked at"),)
+
+
 @dataclass(frozen=True, slots=True)
 class Width:
     """How many columns a table has, and who says so, where."""
@@ -101,16 +105,22 @@ class Program:
         if columns is not None:
             return Width(len(columns), f"its schema has {', '.join(columns) or 'none'}")
         for row, span in self.facts.get(table, {}).items():
-            return Width(len(row), "so a fact has", span)
+            return Width(len(row), "as this fact has", span)
         if table in self.inputs:
-            return Width(self.inputs[table], "so its rows have")
-        for name in self.uses.get(table, ()):
-            entry = self.entries.get(name)
-            if entry is not None and not entry.faults:
-                for used, atom in entry.atoms:
-                    if used == table and not atom.named:
-                        return Width(len(atom.terms), "so it is used", atom.span)
+            return Width(self.inputs[table], "as its rows have")
+        for atom in self._atoms_in_force(table):
+            return Width(len(atom.terms), "as it is used here", atom.span)
         return None
+
+    def _atoms_in_force(self, table: TableId) -> Iterator[Atom]:
+        """All of the table that say how many columns it has; those of a rule in doubt last."""
+        for faults in ((), IN_DOUBT):
+            for name in self.uses.get(table, ()):
+                entry = self.entries.get(name)
+                if entry is not None and entry.faults == faults:
+                    yield from (
+                        atom for used, atom in entry.atoms if used == table and not atom.named
+                    )
 
     def is_filled(self, table: TableId) -> bool:
         """Its rows come from outside: of a source, of a policy nobody made, or the time."""
@@ -121,6 +131,8 @@ class Program:
         known = {*self.uses, *self.facts, *self.inputs}
         schema = self.schemas.get(policy)
         named = schema.tables if schema is not None else ()
+        if policy == TIME_POLICY:
+            named = TIME_TABLES
         return {table for table in known if policy_of(table) == policy} | {
             TableId(f"{policy}:{name}") for name in named
         }
