@@ -168,10 +168,10 @@ QUESTIONS = {
     "load_s": "Loading decoded rows, with indexes",
     "first_s": "A question of every row",
     "again_s": "The same again, after changes",
-    "second_s": "A question of every row, joined with itself",
+    "second_s": "Every row, joined with itself",
     "select_us": "The ports of one server",
     "insert_us": "A port comes: the new violation",
-    "forbid_us": "An allowed row goes: the new violations",
+    "forbid_us": "An allowed row goes: its violations",
     "what_if_ms": "1,000 ports tried and taken back",
 }
 IN_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}
@@ -226,12 +226,8 @@ def policy_sizes() -> str:
             cells.append("" if held is None else f"{held['first_mb']:,.0f} MB")
             lines.append(f"| {' | '.join([name, *cells])} |")
         lines.append("")
-    left = (f"{name} is left out where it {_why(why)}." for name, why in asked["left_out"].items())
+    left = (f"{name} is left out from then on: {why}." for name, why in asked["left_out"].items())
     return "\n".join([*lines, *left]).rstrip()
-
-
-def _why(reason: str) -> str:
-    return reason if reason.startswith("takes") else f"is too slow: {reason}"
 
 
 def policy_changes() -> str:

@@ -672,7 +672,7 @@ def _lower(sentence: str) -> str:
 
 def _code(text: str) -> str:
     """With tables and rows as code, where they are not yet."""
-    pattern = r"`[^`]*`|\b[a-z_]+:[a-z_.]*[a-z_]\b|\b[a-z_]+\([^()]*\)"
+    pattern = r"`[^`]*`|\bexecute\[[^\]]*\]|\b[a-z_]+:[a-z_.]*[a-z_]\b|\b[a-z_]+\([^()]*\)"
     return re.sub(pattern, lambda found: f"`{found[0].strip('`')}`", text)
 
 

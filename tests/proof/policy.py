@@ -5,7 +5,8 @@
 from collections import Counter
 
 from proof.outcome import Outcome
-from support.datalog_play import Play, told
+from support.datalog_least import told
+from support.datalog_play import Play
 from support.datalog_world import script
 
 

@@ -12,25 +12,21 @@ rows, counts, facts, folds, indexes. At the end all is removed, and nothing is l
 """
 
 import random
-import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from importlib import import_module
 from typing import Any
 
 from transom.errors import TransomError
-from transom.policy.datalog.core import CoreRule, Fold, Match, TableId
+from transom.policy.datalog.core import CoreRule, Fold, TableId
 from transom.policy.datalog.engine import Engine, finished
-from transom.policy.datalog.readers import Kept
-from transom.policy.datalog.syntax import Variable
-from transom.policy.datalog.tables import Table
-from transom.policy.datalog.values import Row, Truth
+from transom.policy.datalog.values import Row
 
 from support import naive
-from support.datalog_world import Author, Change, Script, Step, cycle, rule_text, script_text
+from support.datalog_picture import picture
+from support.datalog_world import Author, Change, Script, Step, cycle, rule_text
 
 Facts = dict[TableId, set[Row]]
 
@@ -148,7 +144,7 @@ class Play:
             for change in step.changes:
                 kind = self.random.choice((self.whole, self.slices, self.closed, self.refused))
                 kind(Step(step.kind, (change,), step.stop))
-                self.agree(explained=False)
+                self.agree(outside=False)
         self.model = model
         same_picture(before, picture(self.engine), "a trial")
 
@@ -176,8 +172,8 @@ class Play:
             self.agree()
         same_picture(picture(Engine()), picture(self.engine), "the removal of everything")
         self.engine.forget()
-        if any(self.engine.sizes().values()):
-            raise Difference(f"there is left {self.engine.sizes()}")
+        if any(self.engine.sizes().values()) or self.engine.faults:
+            raise Difference(f"there is left {self.engine.sizes()}, {self.engine.faults}")
 
     # Claims
 
@@ -193,9 +189,9 @@ class Play:
         if net != wanted:
             raise Difference(f"net change {net}, wanted {wanted}")
 
-    def agree(self, *, explained: bool = True) -> None:
-        """Explanations hold what indexes they use, so they are left out where a picture is taken
-        behind."""
+    def agree(self, *, outside: bool = True) -> None:
+        """`outside`: of a trial. Inside, indexes of removed rules stay, and an explanation would
+        hold those that it uses."""
         for table in self.script.arities:
             wanted = self.model.tables.get(table, set())
             rows = list(self.engine.rows(table))
@@ -203,9 +199,10 @@ class Play:
                 raise Difference(f"{table} has {rows}, wanted {wanted}")
             self.looked_up(table, wanted)
         self.asked()
-        for rule in self.model.rules.values() if explained else ():
+        for rule in self.model.rules.values() if outside else ():
             self.explained(rule)
-        self.indexed()
+        if outside:
+            self.indexed()
         if self.engine.rules != self.model.rules:
             raise Difference(f"rules {set(self.engine.rules)}, wanted {set(self.model.rules)}")
 
@@ -305,73 +302,6 @@ def small(seed: int) -> Iterator[None]:
         yield
 
 
-# What the engine holds, down to the last object
-
-OUT_OF_SIGHT = {
-    "_estimates", "_touched_most", "_trial", "asked", "faults", "heap", "interned", "meter",
-    "matches", "plan", "planned_rows", "rank", "rule", "traced", "trying",
-}  # fmt: skip
-"""What may stay: guesses that only make plans, what was seen of builtins, what is bounded. And what
-never changes."""
-
-
-class Picture:
-    """Texts of all that hangs on an engine; orders of dictionaries and lists are left out, and
-    tables with nothing in them, which a trial may tidy away at its end.
-
-    `parts`: tables and rules, by what others call them.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self.parts: dict[str, str] = {}
-        self.whole = self.inside(engine)
-
-    def lines(self) -> set[str]:
-        return {self.whole, *(f"{name}: {text}" for name, text in self.parts.items())}
-
-    def of(self, thing: Any) -> str:
-        if isinstance(thing, Table | Kept):
-            name = f"{type(thing).__name__} {thing.id if isinstance(thing, Table) else thing.name}"
-            if name not in self.parts:
-                self.parts[name] = "..."
-                self.parts[name] = self.inside(thing)
-            return name
-        if isinstance(thing, Mapping):
-            if thing and not any(value is not None for value in thing.values()):
-                return self.of(list(thing))
-            parts = [
-                f"{self.of(key)}: {self.of(value)}"
-                for key, value in thing.items()
-                if not (isinstance(value, Table) and value.idle)
-            ]
-            return f"{{{', '.join(sorted(parts))}}}"
-        if isinstance(thing, list | Set):
-            return f"[{', '.join(sorted(map(self.of, thing)))}]"
-        if type(thing) is tuple:
-            return f"({', '.join(map(self.of, thing))})"
-        if isinstance(thing, Fraction | CoreRule):
-            return str(thing) if isinstance(thing, Fraction) else thing.name
-        if thing is None or isinstance(thing, str | int | float | tuple | Truth):
-            return repr(thing)
-        if callable(thing) or not type(thing).__module__.startswith("transom."):
-            return "callable" if callable(thing) else type(thing).__name__
-        return self.inside(thing)
-
-    def inside(self, thing: Any) -> str:
-        names = [*getattr(thing, "__dict__", ()), *slots(type(thing))]
-        seen = [name for name in names if name not in OUT_OF_SIGHT]
-        parts = [f"{name}={self.of(getattr(thing, name, None))}" for name in seen]
-        return f"{type(thing).__name__}({', '.join(parts)})"
-
-
-def picture(engine: Engine) -> set[str]:
-    return Picture(engine).lines()
-
-
-def slots(kind: type) -> list[str]:
-    return [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
-
-
 def same_picture(before: set[str], after: set[str], what: str) -> None:
     gone, come = sorted(before - after), sorted(after - before)
     if not gone and not come:
@@ -382,99 +312,3 @@ def same_picture(before: set[str], after: set[str], what: str) -> None:
     raise Difference(
         f"{what} left something: {one[:40]} ... {one[start:][:150]} became {other[start:][:150]}"
     )
-
-
-# Failures for a person
-
-
-def fault_of(script: Script) -> str | None:
-    """What is wrong with the engine, by this script."""
-    try:
-        Play(script).run()
-    except Difference as difference:
-        return f"{type(difference).__name__}: {difference}"
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-    return None
-
-
-def told(script: Script) -> str | None:
-    """The fault with the least script that still has one; None if there is none."""
-    fault = fault_of(script)
-    if fault is None:
-        return None
-    least = shrunk(script, fault[:24])
-    return f"{fault_of(least)}\n{script_text(least)}\n(seed {script.seed} at first: {fault})"
-
-
-def shrunk(script: Script, beginning: str, tries: int = 1000) -> Script:
-    """Parts are left out as long as a fault that begins so is left."""
-    smaller = True
-    while smaller and tries:
-        smaller = False
-        for candidate in lesser(script):
-            tries -= 1
-            if not tries:
-                break
-            if (fault_of(candidate) or "").startswith(beginning):
-                script, smaller = candidate, True
-                break
-    return script
-
-
-def lesser(script: Script) -> Iterator[Script]:
-    """Scripts with one thing less, the largest things first."""
-    for at in range(len(script.steps)):
-        yield replace(script, steps=script.steps[:at] + script.steps[at + 1 :])
-    for at, step in enumerate(script.steps):
-        for one in lesser_steps(step):
-            yield replace(script, steps=(*script.steps[:at], one, *script.steps[at + 1 :]))
-
-
-def lesser_steps(step: Step) -> Iterator[Step]:
-    if step.kind != "whole":
-        yield replace(step, kind="whole")
-    for at, change in enumerate(step.changes):
-        if len(step.changes) > 1:
-            yield replace(step, changes=step.changes[:at] + step.changes[at + 1 :])
-        for one in lesser_changes(change):
-            yield replace(step, changes=(*step.changes[:at], one, *step.changes[at + 1 :]))
-
-
-def lesser_changes(change: Change) -> Iterator[Change]:
-    for at in range(len(change.added)):
-        yield replace(change, added=[*change.added[:at], *change.added[at + 1 :]])
-    for at in range(len(change.removed)):
-        yield replace(change, removed=[*change.removed[:at], *change.removed[at + 1 :]])
-    for table, delta in change.rows.items():
-        for row in delta:
-            less = {key: sign for key, sign in delta.items() if key != row}
-            yield replace(change, rows={**change.rows, table: less})
-    for at, rule in enumerate(change.added):
-        for one in lesser_rules(rule):
-            yield replace(change, added=[*change.added[:at], one, *change.added[at + 1 :]])
-
-
-def lesser_rules(rule: CoreRule) -> Iterator[CoreRule]:
-    """Without a literal, if the rule stays safe."""
-    for at in range(len(rule.body)):
-        body = rule.body[:at] + rule.body[at + 1 :]
-        if safe(replace(rule, body=body)):
-            yield replace(rule, body=body)
-
-
-def safe(rule: CoreRule) -> bool:
-    bound: set[Variable] = set()
-    for literal in rule.body:
-        match = isinstance(literal, Match)
-        terms = literal.arguments if match else literal.outputs
-        variables = {term for term in terms if isinstance(term, Variable)}
-        needed = variables if literal.negated else set()
-        if not match:
-            needed |= {term for term in literal.inputs if isinstance(term, Variable)}
-        if not needed <= bound:
-            return False
-        bound |= variables
-    head = {term.variable if isinstance(term, Fold) else term for term in rule.arguments}
-    return {term for term in head if isinstance(term, Variable)} <= bound

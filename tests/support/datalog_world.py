@@ -137,7 +137,10 @@ class Author:
         return tuple(draw.sample(NUMBERS + OTHERS, draw.randint(3, 6)))
 
     def script(self) -> Script:
-        first = Step("whole", (self.change(rules=self.random.randint(2, 8), rows=self.random.randint(4, 24)),))
+        first = Step(
+            "whole",
+            (self.change(rules=self.random.randint(2, 8), rows=self.random.randint(4, 24)),),
+        )
         steps = [first]
         self.keep(first.changes[0])
         for _ in range(self.random.randint(4, 14)):

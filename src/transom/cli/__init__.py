@@ -377,10 +377,12 @@ def _policy_questions(verbs: _Commands) -> tuple[argparse.ArgumentParser, ...]:
     simulate.add_argument(
         "--actions", type=Path, metavar="FILE", help="a policy of actions: what they do"
     )
-    simulate.add_argument("--policy", help="which one asks (default: the only one, or policy.dl's)")
     simulate.add_argument("--delta", action="store_true", help="answer only with what changes")
     simulate.add_argument("--trace", action="store_true", help="say what each step changes")
     for command in (explain, simulate):
+        command.add_argument(
+            "--policy", help="whose a table without a policy is (default: policy.dl's, or the only)"
+        )
         command.add_argument(
             "--time", metavar="TEXT", help="the time that rules see (default: now)"
         )

@@ -9,12 +9,13 @@
 | `case.yaml`, `expected.dl` | make a folder a case of a test: settings, and what must follow |
 
 Invariants:
-1. A folder below one called `cases` has besides its own files those of the folders up to there, and
-   of the one that holds `cases`. So a policy's cases share its rules, and no stray file comes in.
+1. A folder in one called `cases` has besides its own files those of `cases` and of the folder that
+   holds it. So a policy's cases share its rules, and no stray file comes in.
 2. Of `schema.yaml` the nearest counts, there or above.
 """
 
 import os
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -106,11 +107,14 @@ def case_folders(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """These files, and every file of rules below these folders, each once."""
+    """These files, and every file of rules below these folders, each once. Raises: BadFacts."""
     seen: set[Path] = set()
     for path in map(_absolute, paths):
         below = sorted(path.rglob("*" + RULES)) if path.is_dir() else [path]
-        yield from (one for one in below if one.name != EXPECTED and one not in seen)
+        below = [one for one in below if one.name != EXPECTED]
+        if not below:
+            raise BadFacts(f"{shown(path)}: no rules (*{RULES}) in it")
+        yield from (one for one in below if one not in seen)
         seen.update(below)
 
 
@@ -150,10 +154,19 @@ def read_source(path: Path) -> Source:
 
 def read_text(path: Path) -> str:
     """Raises: BadFacts for what is no text; OSError."""
+    return _text(path.read_bytes(), shown(path))
+
+
+def read_input() -> str:
+    """All of standard input. Raises: BadFacts for what is no text."""
+    return _text(sys.stdin.buffer.read(), "standard input")
+
+
+def _text(data: bytes, name: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadFacts(f"{shown(path)}: is not UTF-8, at byte {error.start + 1}") from error
+        raise BadFacts(f"{name}: is not UTF-8, at byte {error.start + 1}") from error
 
 
 def shown(path: Path) -> str:
@@ -168,9 +181,8 @@ def _absolute(path: Path) -> Path:
 
 def _levels(folder: Path) -> list[Path]:
     """The folder, and those above whose files count in it."""
-    way = [folder, *folder.parents]
-    at = next((index for index, level in enumerate(way) if level.name == CASES), -1)
-    return way[: at + 2] if at >= 0 else [folder]
+    above = folder.parent
+    return [folder, above, above.parent] if above.name == CASES else [folder]
 
 
 def _schema(folder: Path) -> dict[TableId, tuple[str, ...]]:

@@ -10,8 +10,8 @@ from typing import Final, TypeAlias
 
 from transom.policy.datalog.core import TableId
 from transom.policy.datalog.faults import NOWHERE, Fault, Span
-from transom.policy.datalog.names import TIME_POLICY, meant, policy_of
-from transom.policy.datalog.program import Kind, Program, Width
+from transom.policy.datalog.names import TIME_POLICY, TIME_TABLES, meant, policy_of
+from transom.policy.datalog.program import Kind, Program, Schema, Width
 from transom.policy.datalog.syntax import Atom, Named, Term, Variable
 
 WAITS: Final = "waits-for-schema"
@@ -106,14 +106,13 @@ def unknown_table(program: Program, table: TableId, span: Span) -> Fault | None:
     policy, _, name = table.partition(":")
     schema = program.schemas.get(policy)
     if policy == TIME_POLICY:
-        known = program.columns(table) is not None
-    else:
-        known = schema is None or not schema.complete or name in schema.tables
-    if known or any(table in made for made in (program.heads, program.facts, program.inputs)):
+        schema = Schema(TIME_TABLES, complete=True)
+    if schema is None or not schema.complete or name in schema.tables:
         return None
-    tables = {found.partition(":")[2] for found in program.tables(policy)} - {name}
+    if any(table in made for made in (program.heads, program.facts, program.inputs)):
+        return None
     text = f"{policy} has no table `{name}`"
-    return Fault("unknown-table", text, span, hint=meant(name, sorted(tables)))
+    return Fault("unknown-table", text, span, hint=meant(name, schema.tables))
 
 
 def is_anonymous(term: Term | None) -> bool:

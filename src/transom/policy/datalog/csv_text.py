@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
+from transom.policy.datalog.columns import counted
 from transom.policy.datalog.facts import BadFacts, Facts, cell, table_called
 from transom.policy.datalog.values import BadValue, Real, Row, Value, encoded
 
@@ -110,8 +111,8 @@ def _rows(
     for number, cells in records:
         if len(cells) != width:
             raise BadFacts(
-                f"{name}:{number}: {len(cells)} cells; there are {width} columns: "
-                f"{', '.join(columns)}"
+                f"{name}:{number}: {counted(len(cells), 'cell')} for "
+                f"{counted(width, 'column')}: {', '.join(columns)}"
             )
         try:
             if some_texts:

@@ -117,14 +117,8 @@ class Engine:
         journal = self._begin()
         try:
             run = Transaction(self.state, journal, self._check)
-            same = {rule.name for rule in added if self.rules.get(rule.name) == rule}
-            both = same.intersection(removed)
-            for name in removed:
-                if name not in both:
-                    yield from run.remove(name)
-            for rule in added:
-                if rule.name not in both:
-                    run.add(rule)
+            if added or removed:
+                yield from self._rules(run, added, removed)
             for table, delta in (rows or {}).items():
                 yield from run.change(table, delta)
             yield from run.propagate()
@@ -139,6 +133,18 @@ class Engine:
         finally:
             self._end(journal)
         return run.net
+
+    def _rules(
+        self, run: Transaction, added: Sequence[CoreRule], removed: Sequence[str]
+    ) -> Generator[None, None, None]:
+        same = {rule.name for rule in added if self.rules.get(rule.name) == rule}
+        both = same.intersection(removed)
+        for name in removed:
+            if name not in both:
+                yield from run.remove(name)
+        for rule in added:
+            if rule.name not in both:
+                run.add(rule)
 
     @contextmanager
     def trial(self) -> Iterator[None]:
@@ -238,9 +244,13 @@ class Engine:
         """Lets go of what is kept only to make loading compact."""
         self.state.interned.values.clear()
 
-    def _begin(self) -> Journal:
+    def refuse_busy(self) -> None:
+        """Raises: Busy between two slices of a transaction or a query, when rows are half true."""
         if self._running is not None:
             raise Busy("a transaction or a query goes on; end it or close it first")
+
+    def _begin(self) -> Journal:
+        self.refuse_busy()
         self._running = Journal()
         self._touched_most = self.touched + self.limits.touched
         return self._running

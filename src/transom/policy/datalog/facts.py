@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
 from transom.errors import BadRequest
+from transom.policy.datalog.columns import counted
 from transom.policy.datalog.core import TableId
 from transom.policy.datalog.names import meant, policy_fault
 from transom.policy.datalog.values import FALSE, TRUE, BadValue, Row, Value, encoded, encoded_row
@@ -26,7 +27,8 @@ Schema: TypeAlias = Mapping[TableId, tuple[str, ...]]
 
 NAME: Final = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]*:[A-Za-z_.][A-Za-z0-9_.]*")
 NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
-NUMBER_CHARACTERS_MOST: Final = 400
+NUMBER_CHARACTERS_MOST: Final = 300
+"""So that a float is never too large to be one."""
 WORDS: Final[Mapping[str, Value]] = {"": None, "null": None, "true": TRUE, "false": FALSE}
 NUMERIC: Final = frozenset("-0123456789")
 
@@ -82,11 +84,16 @@ def json_tree(text: str, name: str) -> Any:
             raise BadFacts(f"{name}: {twice!r} stands twice in one object")
         return found
 
+    def refuse(word: str) -> NoReturn:
+        raise BadFacts(f"{name}: {word} is no value of JSON")
+
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise BadFacts(f"{name}:{error.lineno}:{error.colno}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise BadFacts(f"{name}: nested too deep") from error
+    except ValueError as error:
         raise BadFacts(f"{name}: {error}") from error
 
 
@@ -187,7 +194,8 @@ def _row(cells: Any, columns: Sequence[str] | None, name: str, where: str) -> Ro
         _unlike(place)
     if columns is not None and len(cells) != len(columns):
         raise BadFacts(
-            f"{place}: {len(cells)} cells; there are {len(columns)} columns: {', '.join(columns)}"
+            f"{place}: {counted(len(cells), 'cell')} for {counted(len(columns), 'column')}: "
+            f"{', '.join(columns)}"
         )
     try:
         return encoded_row(cells)

@@ -7,6 +7,7 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 from transom.policy.datalog.core import TableId
@@ -18,8 +19,9 @@ TIME_TABLES: Final = dict.fromkeys(("now", "minute", "hour", "day"), ("t",))
 """Each has one row: the time, cut to so much. Whoever drives the engine sets them."""
 WORDS: Final = frozenset({"execute", "insert", "delete", "not", "NOT", "true", "false", "null"})
 NAME: Final = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]*")
-SUGGESTED_AMONG_MOST: Final = 2000
-"""Of more names than these only the first are looked through for one that was meant."""
+LOOKED_AT_MOST: Final = 1000
+COMPARED_MOST: Final = 20
+"""Names among which one that was meant is looked for."""
 
 
 def policy_fault(name: str) -> str | None:
@@ -65,6 +67,11 @@ def atom_of(table: TableId, policy: str) -> Atom:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """`did you mean ...?` if one of `known` is like `name`, else nothing."""
-    among = [other for other, _ in zip(known, range(SUGGESTED_AMONG_MOST), strict=False)]
-    found = get_close_matches(name, among, n=1)
+    among = (other for other in islice(known, LOOKED_AT_MOST) if _may_be_like(name, other))
+    found = get_close_matches(name, list(islice(among, COMPARED_MOST)), n=1)
     return f"did you mean `{found[0]}`?" if found else ""
+
+
+def _may_be_like(name: str, other: str) -> bool:
+    """Cheap, so that a text with thousands of slips is told soon."""
+    return -3 < len(name) - len(other) < 3 and (name[:1] == other[:1] or name[-1:] == other[-1:])

@@ -87,10 +87,12 @@ class Transaction:
         table = self.state.table(name)
         if not table.counts:
             self.journal.tables.add(name)
-        change: dict[Row, int] = {}
-        for part in parts(delta):
-            change |= self._change(table, part)
-            if part is not delta:
+        if len(delta) <= SLICE:
+            change = self._change(table, delta)
+        else:
+            change = {}
+            for part in parts(delta):
+                change |= self._change(table, part)
                 yield
         if change:
             self._count(table, change)

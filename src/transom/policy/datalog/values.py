@@ -18,6 +18,8 @@ from typing import Any, Final, TypeAlias, Union
 
 INTEGER_BITS_MOST: Final = 256
 TEXT_CHARACTERS_MOST: Final = 1_000_000
+SHORT_CHARACTERS: Final = 1000
+"""Most rows are short texts, which are as they should be."""
 
 
 class Real(tuple[float]):
@@ -103,7 +105,11 @@ def decoded(value: Value) -> str | int | float | bool | None:
 
 def encoded_row(plain: Iterable[Any]) -> Row:
     """Raises: BadValue."""
-    return tuple(map(encoded, plain))
+    row = tuple(plain)
+    for value in row:
+        if type(value) is not str or len(value) > SHORT_CHARACTERS:
+            return tuple(map(encoded, row))
+    return row
 
 
 def decoded_row(row: Row) -> tuple[str | int | float | bool | None, ...]:
