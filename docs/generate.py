@@ -515,6 +515,7 @@ def figures() -> Iterator[str]:
     start, memory = stack["start"], stack["memory_mib"]
     kills = {row["campaign"]: row for row in result("proof")}
     killed = kills["kill api"]
+    policy = result("policy_against_peers")["sizes"]["2500000"]
     yield from _table(
         ("Claim", "Here", "Beside it", "Again with"),
         (
@@ -547,6 +548,12 @@ def figures() -> Iterator[str]:
                 f"{_round(ours_calls['calls_per_s'])}/s",
                 f"{_round(calls['bare pyzmq']['calls_per_s'])}/s: bare pyzmq, no guarantees",
                 "`bench.messaging.zmq_calls`",
+            ),
+            (
+                "A changed row to its violation, at 2,500,000 rows",
+                f"{policy['transom']['insert_us']:.0f} µs",
+                f"{policy['SQLite']['insert_us']:.0f} µs: SQLite, SQL by hand",
+                "`bench.policy.against_peers`",
             ),
             (
                 "`transom up` to ready; all processes, idle",

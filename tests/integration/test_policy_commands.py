@@ -406,6 +406,16 @@ def test_a_file_that_is_loaded_again_takes_the_place_of_what_it_was(suite: Suite
     assert session.returncode == 0
 
 
+def test_a_session_loads_a_schema_and_paths_in_quotes(suite: Suite) -> None:
+    suite.write("two words/rules.dl", "p(x) :- nova:servers(id=x)\n")
+    given = (
+        ":load schema.yaml\n:load 'two words/rules.dl'\n:load 'two\n"
+        'nova:servers("a", "", "", "")\n'
+    )
+    lines = suite.run("repl", given=given).stdout.splitlines()
+    assert lines == ["policy rules", "'two: No closing quotation", '+ p("a")']
+
+
 def test_time_moves_rules_and_incomplete_answers_say_so(suite: Suite) -> None:
     given = (
         'late(x) :- due(x, t), now(n), datetime_lt(t, n)\ndue("a", "2026-01-01 00:00:00")\n'
@@ -615,3 +625,26 @@ def test_help_shows_an_example(suite: Suite, verb: str) -> None:
     done = suite.run(verb, "--help")
     assert done.returncode == 0
     assert f"example: transom policy {verb} " in done.stdout
+
+
+# library
+
+
+def test_policies_of_the_library_are_listed_printed_and_copied(suite: Suite) -> None:
+    listed = suite.run("library")
+    assert listed.returncode == 0
+    assert "stuck_servers" in listed.stdout
+    assert "error(" in suite.run("library", "stuck_servers").stdout
+    copied = suite.run("library", "stuck_servers", "orphans", "--to", "mine")
+    assert (copied.returncode, copied.stderr) == (0, "")
+    assert suite.run("test", "mine").returncode == 0
+    again = suite.run("library", "orphans", "untrusted_images", "--to", "mine")
+    assert again.returncode == 1
+    assert "mine/orphans is there already" in again.stderr
+    assert not (suite.folder / "mine" / "untrusted_images").exists()
+    own = suite.write("mine/schema.yaml", "nova:servers: [id]\n").read_text()
+    assert suite.run("library", "untrusted_images", "--to", "mine").returncode == 0
+    assert (suite.folder / "mine" / "schema.yaml").read_text() == own
+    missing = suite.run("library", "orphan")
+    assert missing.returncode == 1
+    assert "did you mean `orphans`?" in missing.stderr

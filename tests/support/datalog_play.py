@@ -2,7 +2,7 @@
 """Carries a script out on the engine and on the oracle, and says the first difference.
 
 After every step:
-1. every table has the oracle's rows, and no other table has any;
+1. every table has the oracle's rows, and its indexes are held by rules, no others are there;
 2. what a transaction reports is exactly the difference of before and after;
 3. a random query has the oracle's rows and counts; `find` and `holds` agree with the rows;
 4. `derivations` of a row are the oracle's, and `failing` of a row that is not there gets as deep.

@@ -339,6 +339,12 @@ def _policy(commands: _Commands) -> None:
     explain, simulate = _policy_questions(verbs)
     for command in (test, lint, explain, simulate):
         command.add_argument("--json", action="store_true", help="for programs")
+    library = _command(verbs, "library", "policy_library:library", "list or copy ready policies")
+    library.epilog = "example: transom policy library stuck_servers --to policies"
+    library.add_argument("name", nargs="*", help="of the policies to print or copy")
+    library.add_argument(
+        "--to", type=Path, metavar="DIR", help="copy them with their cases, and schema.yaml"
+    )
     says = "try rules by hand, line by line"
     repl = _of_policy(verbs, "repl", "policy_repl:repl", says, "repl policy.dl")
     repl.add_argument("path", nargs="*", type=Path, help=PATH_HELP)

@@ -65,7 +65,7 @@ class Material:
 def material(paths: Sequence[Path], warn: Warn) -> Material:
     """Of folders, files of rules and files of facts. Raises: BadFacts; OSError.
 
-    A folder counts with what holds for it from above, a file with `schema.yaml` alone.
+    A folder counts with what holds for it from above, a file of rules with `schema.yaml` alone.
     """
     found = Material()
     folders: dict[Path, None] = {}
@@ -81,6 +81,8 @@ def material(paths: Sequence[Path], warn: Warn) -> Material:
         elif path.suffix == RULES:
             _take_rules(found, path)
             folders[path.parent] = None
+        elif path.name == SCHEMA:
+            found.schema.update(schema_of(tree(path), shown(path)))
         else:
             _take_facts(found, path)
     for folder in folders:

@@ -11,6 +11,7 @@
 Invariant: a line that is refused or interrupted changes nothing.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from transom.policy.datalog.builtins import BUILTINS
 from transom.policy.datalog.cases import diagnostics
 from transom.policy.datalog.changes import Change, PolicyIn, RuleIn, RuleOut
 from transom.policy.datalog.core import TableId
+from transom.policy.datalog.engine import finished
 from transom.policy.datalog.explain import Bounds, explain
 from transom.policy.datalog.facts import BadFacts
 from transom.policy.datalog.faults import Source
@@ -183,7 +185,8 @@ class Session:
         return "\n" * (self.line - 1) + text
 
     def _diagnostics(self) -> list[str]:
-        return diagnostics(self.workspace.program, self.workspace.engine.faults)
+        engine = self.workspace.engine
+        return diagnostics(self.workspace.program, finished(engine.diagnosing()))
 
     def _tick(self) -> None:
         if self._clock is not None:
@@ -206,7 +209,10 @@ class Session:
 
     def _load(self, rest: str) -> Iterator[str]:
         warnings: list[str] = []
-        paths = [Path(word).expanduser() for word in rest.split()]
+        try:
+            paths = [Path(word).expanduser() for word in shlex.split(rest)]
+        except ValueError as error:
+            raise BadFacts(f"{rest}: {error}") from error
         yield from self.load(material(paths, warnings.append), warnings.append)
         yield from (f"warning: {text}" for text in warnings)
 

@@ -31,6 +31,7 @@ from transom.policy.datalog.cases import (
 )
 from transom.policy.datalog.core import TableId
 from transom.policy.datalog.coverage import Coverage
+from transom.policy.datalog.engine import finished
 from transom.policy.datalog.facts import BadFacts
 from transom.policy.datalog.faults import Fault, Refused, Source, Span
 from transom.policy.datalog.names import atom_of
@@ -119,7 +120,7 @@ def _run(folder: Path, mode: Mode, coverage: Coverage | None) -> Ran:
         outcome = compared(expected, made.engine.rows, made.engine.find)
         absent = absences(made, (one.table for one in expected), f"say `time:` in {CASE}")
         ran.warnings += absent
-        said = diagnostics(made.program, made.engine.faults)
+        said = diagnostics(made.program, finished(made.engine.diagnosing()))
         compare_diagnostics(outcome, settings.diagnostics, said)
         _take(ran, outcome, made, own)
         if coverage is not None:

@@ -131,6 +131,7 @@ def test_a_call_sees_what_steps_before_it_changed() -> None:
     some = workspace('p+(y) :- q(x), r(x, y)  action("q")')
     assert told(some, "p(x)", "q(1) r+(1, 2) q(1) r-(1, 2) r+(1, 3)  q(1)") == "p(2) p(3)"
     assert told(some, "p(x)", "actions:r+(1, 9) q(1)") == "p(9)"
+    assert told(some, "p(x)", "r+(1, 3) q(1) actions:r+(1, 9) p-(3) q(1)") == "p(3) p(9)"
 
 
 def test_rules_of_actions_may_change_on_the_way() -> None:
@@ -303,6 +304,20 @@ def test_a_call_that_cannot_be_is_refused_with_its_place(
     assert "simulated" not in fault.message
     line, column = fault.span.source.line_column(fault.span.start)
     assert (fault.code, f"{line}:{column - 6 * (line == 1)}") == (code, place)
+
+
+def test_tables_of_one_name_that_differ_in_columns_are_refused() -> None:
+    some = workspace('p+(x) :- q(x), r(x, _)  action("q")  r(1, 2)', "r(1)")
+    with pytest.raises(Refused) as refused:
+        simulate(some, "p(x)", "state", "p+(1)\nq(1)", "actions")
+    assert {str(fault.span) for fault in refused.value.faults} == {"sequence:2:1"}
+    assert "actions:r has 2 columns" in refused.value.faults[0].message
+
+
+def test_effects_that_do_not_fit_their_table_are_refused_at_the_call() -> None:
+    some = workspace('p+(x, x) :- q(x)  action("q")', "p(1)")
+    with pytest.raises(Refused, match="sequence:2:1: state:p has 1 column"):
+        simulate(some, "p(x)", "state", "p+(2)\nq(1)", "actions")
 
 
 def test_a_call_without_a_policy_of_actions_is_refused() -> None:

@@ -275,6 +275,33 @@ def test_what_a_builtin_cannot_answer_is_left_out_either_way_and_told() -> None:
     assert set(some.faults) == {("a:r(x)", 1)}
 
 
+def test_a_diagnosis_is_of_rows_as_they_are() -> None:
+    some = engine(
+        rule(Q, "x", match(P, "x"), call(small, "x", place=1)),
+        rule(R, "x", match(P, "x"), call(small, "x", place=1)),
+        p=[("a",), ("b",)],
+    )
+    some.transact({P: gone(("b",))})
+    assert some.faults["a:q(x)", 1].count == 2
+    found = finished(some.diagnosing())
+    assert {key: seen.count for key, seen in found.items()} == {
+        ("a:q(x)", 1): 1, ("a:r(x)", 1): 1,
+    }  # fmt: skip
+    some.transact({P: gone(("a",))})
+    assert finished(some.diagnosing()) == {}
+
+
+def test_what_is_undone_leaves_no_diagnostic() -> None:
+    some = engine(rule(Q, "x", match(P, "x"), call(small, "x", place=1)))
+    with pytest.raises(KeyError):
+        some.transact({P: added(("a",))}, removed=["nothing"])
+    steps = some.transacting({P: added(*((f"a{at}",) for at in range(2 * SLICE)))})
+    for _ in range(6):
+        next(steps)
+    steps.close()
+    assert not some.faults
+
+
 def fold(head: TableId, names: str, functions: str, *body: Match) -> CoreRule:
     """`fold(Q, "tx", "-s")`: q(t, sum(x)) of body; c, s, l, h: count, sum, min, max."""
     kinds = {"c": "count", "s": "sum", "l": "min", "h": "max"}
@@ -526,13 +553,22 @@ def test_rows_are_found_by_an_index_or_by_looking() -> None:
     some = engine(
         rule(R, "xy", match(P, "xy"), match(Q, "y_")), p=[(1, 2), (1, 3)], q=[(2, 5), (2, 6)]
     )
-    assert list(some.find(P, {0: 1, 1: 3})) == [(1, 3)]
-    assert list(some.find(Q, {0: 2, 1: 6})) == [(2, 6)]
-    assert list(some.find(Q, {1: 5})) == [(2, 5)]
-    assert list(some.find(Q, {})) == [(2, 5), (2, 6)]
-    assert list(some.find(S, {0: 1})) == []
+    assert some.find(P, {0: 1, 1: 3}) == [(1, 3)]
+    assert some.find(Q, {0: 2, 1: 6}) == [(2, 6)]
+    assert some.find(Q, {1: 5}) == [(2, 5)]
+    assert some.find(Q, {}) == [(2, 5), (2, 6)]
+    assert some.find(S, {0: 1}) == []
     assert some.holds(P, (1, 2))
     assert not some.holds(S, (1,))
+
+
+def test_looking_through_a_table_goes_in_slices() -> None:
+    some = engine(p=[(at, at % 2) for at in range(3 * SLICE + 1)])
+    steps = some.finding(P, {1: 0})
+    next(steps)
+    with pytest.raises(Busy):
+        some.transact({P: gone((0, 0))})
+    assert len(finished(steps)) == 3 * SLICE // 2 + 1
 
 
 def test_a_bucket_holds_one_row_a_few_or_many() -> None:

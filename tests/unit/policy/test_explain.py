@@ -142,6 +142,13 @@ def test_a_rule_of_constants_has_no_bindings() -> None:
     assert text(some, "a") == "a\n  by a :- b(1) (p.dl:1:1)\n  - b(1): a fact at p.dl:1:14\n"
 
 
+def test_a_rule_of_another_policy_is_told_with_its_policy() -> None:
+    some = workspace("a(x) :- q:b(x, y).")
+    some.create_policy("q")
+    some.insert("b(1, 2). b(x, y) :- c(x, y). c(3, 4).", "q")
+    assert "      by q: b(x, y) :- c(x, y) (:1:10)\n" in text(some, "a(3)")
+
+
 def test_an_action_is_explained_by_its_name() -> None:
     some = workspace("execute[nova:pause(x)] :- a(x). a(1).")
     assert text(some, "execute[nova:pause(1)]").startswith("execute[nova:pause(1)]\n  by ")

@@ -13,6 +13,7 @@ from transom.policy.datalog.explain import explain
 from transom.policy.datalog.faults import Refused
 from transom.policy.datalog.simulate import Bounds, Question, Simulation, simulate, simulating
 from transom.policy.datalog.states import State
+from transom.policy.datalog.syntax import Mode
 from transom.policy.datalog.why_not import why_not
 from transom.policy.datalog.workspace import Workspace
 
@@ -88,6 +89,14 @@ def test_the_difference_is_told_as_rows_that_come_and_go() -> None:
     )  # fmt: skip
     assert told(some, "answer(x) :- a(x), lt(x, 2)", "a-(1)", delta=True) == ("answer-(1)",)
     assert told(some, "error(x)", "a+(2) b-(9)", delta=True) == ()
+
+
+def test_texts_are_those_of_the_workspaces_mode() -> None:
+    some = Workspace(Mode.STRICT)
+    some.create_policy("p")
+    found = simulate(some, "a(x)", "p", r'a+("1\\2")', trace=True, delta=True)
+    assert found.texts == (r'a+("1\\2")',)
+    assert found.trace == '1. a+("1\\\\2")\n   + a("1\\\\2")\n'
 
 
 def test_changes_may_come_before_the_sequence() -> None:

@@ -65,6 +65,14 @@ def test_a_negated_literal_that_any_value_meets_is_told() -> None:
     assert "  - not c(_, 1, _): c(5, 1, 6) is there\n" in text(some, "a(1)")
 
 
+def test_what_is_not_live_below_a_table_without_a_row_is_told() -> None:
+    some = workspace("a(x) :- b(x). b(x) :- nova:flavors(x), nova:servers(x, _).")
+    assert text(some, "a(1)").splitlines()[3:] == [
+        "  - b(1): there is no such row",
+        "    it is made of nova:flavors, which is loading",
+    ]
+
+
 def test_the_state_of_a_source_is_told_where_it_has_no_row() -> None:
     some = workspace("a(x) :- nova:flavors(x). b(x) :- glance:images(x).")
     assert "    nova:flavors is of a source, loading\n" in text(some, "a(1)")

@@ -78,6 +78,29 @@ def test_a_text_that_is_refused_leaves_nothing(work: Workspace, text: str) -> No
     assert seen(work) == before
 
 
+def test_a_table_without_rows_can_be_declared(work: Workspace) -> None:
+    work.insert("exempt(id) :- false  p(x) :- q(x), not exempt(x)  q(1) q(2)", "a")
+    assert work.select("p(x)", "a").texts() == ["p(1)", "p(2)"]
+    assert work.select("exempt(x)", "a").complete
+    assert "exempt(id) :- false" in work.content("a")
+    with pytest.raises(Refused, match="has 1 column"):
+        work.insert("exempt(1, 2)", "a")
+    work.insert("exempt(1)", "a")
+    assert work.select("p(x)", "a").texts() == ["p(2)"]
+    with pytest.raises(Refused, match="no positive literal binds"):
+        work.insert("other(x) :- not false", "a")
+    with pytest.raises(Refused, match="one head"):
+        work.insert("other(x), more(x) :- false", "a")
+
+
+def test_no_table_of_a_source_is_called_as_the_engines_own(work: Workspace) -> None:
+    for name in ("nova:t#2:1", "#query:t", "nova:", ":t", "nova"):
+        with pytest.raises(Refused, match="is no table"):
+            work.load({name: [[1]]})
+    with pytest.raises(Refused, match="no name of a table"):
+        work.set_schema("nova", {"t#2:1": ["x"], "": ["y"]})
+
+
 def test_an_event_is_no_rule(work: Workspace) -> None:
     with pytest.raises(Refused) as refused:
         work.insert("insert[p(x) :- q(x)]", "a", "file.rules")

@@ -120,7 +120,7 @@ class ActionRules:
         if not is_head and _is_of_the_language(atom):
             return literal
         if name.policy in (None, self.policy):
-            reads_state = not is_head and self._is_state_alone(name)
+            reads_state = not is_head and self._is_state_alone(f"{name.table}{name.sign}")
             name = replace(name, policy=self.state if reads_state else None)
         elif name.sign:
             name = replace(name, policy=None, table=f"{name.policy}:{name.table}")
@@ -140,40 +140,42 @@ class ActionRules:
         parts = self._parts()
         return bool(self._seen) and self._seen[0] is parts[0] and self._seen[1:] == parts[1:]
 
-    def _is_state_alone(self, name: TableName) -> bool:
+    def _is_state_alone(self, name: str) -> bool:
         """Whether the action policy has nothing to say of it."""
         return (
-            not name.sign
-            and name.table not in self.called
-            and name.table not in (ACTION, RESULT)
-            and not _says(self.workspace.program, self.policy, name.table)
+            name[-1] not in "+-"
+            and name not in self.called
+            and name not in (ACTION, RESULT)
+            and not _says(self.workspace.program, self.policy, name)
         )
 
     def _rules(self) -> dict[Rule, None]:
         program = self.workspace.program
         rules: dict[Rule, None] = {}
+        read = [literal for rule in self.calls for literal in rule.body]
         for entry in program.rules(self.policy):
             if not entry.faults and entry.rule.head.modal is None:
                 head = self.moved(entry.rule.heads[0], is_head=True)
-                body = tuple(map(self.moved, entry.rule.body))
-                rules[Rule((head,), body, entry.rule.span)] = None
-        bodies = [rule.body for rule in rules]
-        bodies += [tuple(map(self.moved, rule.body)) for rule in self.calls]
-        atoms = (literal.atom for body in bodies for literal in body)
-        names = {
-            f"{atom.name.table}{atom.name.sign}"
-            for atom in atoms
-            if atom.name.policy is None and not _is_of_the_language(atom)
-        }
-        said = (table.partition(":")[2] for table in program.facts
-                if policy_of(table) == self.policy)  # fmt: skip
-        names |= {ACTION, RESULT, *(name for name in said if name[-1] in "+-")}
-        self._names = names
-        for name in sorted(names):
+                rules[Rule((head,), tuple(map(self.moved, entry.rule.body)), entry.rule.span)] = (
+                    None
+                )
+                read += entry.rule.body
+        self._names = {ACTION, RESULT, *self._names_of(read), *self._said_effects()}
+        for name in sorted(self._names):
             for owner in dict.fromkeys((self.policy, self.state)):
-                if _says(program, owner, name):
+                if _says(program, owner, name) and not self._is_state_alone(name):
                     rules[_bridge(program, owner, name)] = None
         return rules
+
+    def _names_of(self, read: Iterable[Literal]) -> Iterator[str]:
+        for atom in (literal.atom for literal in read):
+            if atom.name.policy in (None, self.policy) and not _is_of_the_language(atom):
+                yield f"{atom.name.table}{atom.name.sign}"
+
+    def _said_effects(self) -> Iterator[str]:
+        for table in self.workspace.program.facts:
+            if policy_of(table) == self.policy and table[-1] in "+-":
+                yield table.partition(":")[2]
 
     def _makings(self) -> Iterator[tuple[str, Making]]:
         program = self.workspace.program

@@ -78,7 +78,7 @@ class Outcome:
         return not (self.missing or self.unexpected or self.failures or self.silent)
 
 
-Find = Callable[[TableId, Mapping[int, Value]], Iterator[Row]]
+Find = Callable[[TableId, Mapping[int, Value]], Iterable[Row]]
 """Rows of a table with these values in these columns."""
 
 

@@ -17,7 +17,7 @@ from transom.policy.datalog.columns import WAITS, counted
 from transom.policy.datalog.core import CoreRule, TableId
 from transom.policy.datalog.dependencies import cycle, cycle_fault, dangling
 from transom.policy.datalog.faults import NOWHERE, Fault, Refused, Severity, Span
-from transom.policy.datalog.names import meant, policy_fault, policy_of, table_id
+from transom.policy.datalog.names import meant, policy_fault, policy_of, table_fault, table_id
 from transom.policy.datalog.printing import text_of
 from transom.policy.datalog.program import IN_DOUBT, Entry, Kind, Program, Schema
 from transom.policy.datalog.syntax import Rule
@@ -207,6 +207,9 @@ class _Draft:
         self.own_schema |= self.policies[change.policy] is not Kind.DATASOURCE
         for name, columns in change.schema.tables.items():
             table = TableId(f"{change.policy}:{name}")
+            reason = table_fault(name)
+            if reason is not None:
+                self.fault("table-name", reason, change.span, "letters, digits, `_` and `.`")
             twice = [column for column in columns if columns.count(column) > 1]
             if twice:
                 self.fault("schema", f"{table} has two columns `{twice[0]}`", change.span)

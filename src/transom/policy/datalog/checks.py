@@ -59,7 +59,8 @@ Terms: TypeAlias = Sequence[Term | None]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """`core` None and no faults: a rule of an action policy that only a simulation can use."""
+    """`core` None and no faults: a rule of an action policy that only a simulation can use, or
+    one that declares a table."""
 
     head: TableId
     reads: tuple[TableId, ...]
@@ -91,6 +92,12 @@ def truth_of(atom: Atom) -> bool | None:
     """What `true` and `false` are as atoms; None: it is another atom."""
     plain = atom.name.policy is None and not atom.name.sign and not atom.terms and not atom.named
     return {"true": True, "false": False}.get(atom.name.table) if plain else None
+
+
+def declares(rule: Rule) -> bool:
+    """Whether it only says that there is such a table: `exempt(id) :- false`."""
+    (only, *others) = rule.body or (None,)
+    return only is not None and not others and not only.negated and truth_of(only.atom) is False
 
 
 def reads_of(policy: str, rule: Rule) -> tuple[TableId, ...]:
@@ -134,6 +141,8 @@ class _Check:
         return self.whole(name, TableId(f"{self.policy}:{name}"), head.terms, relaxed=False)
 
     def whole(self, name: str, table: TableId, head: Terms, *, relaxed: bool) -> Checked:
+        if declares(self.source) and not self.faults:
+            return Checked(table, (), None, ())
         body = self.body()
         self.words((*head, *(term for literal in self.source.body for term in _terms(literal))))
         self.aggregates(head)

@@ -23,12 +23,13 @@ Source: counting, after Gupta, Mumick and Subrahmanian, "Maintaining views incre
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, TypeVar
 
 from transom.errors import Conflict, TooLarge
 from transom.policy.datalog.core import CoreRule, TableId
 from transom.policy.datalog.readers import Faults, Seen
-from transom.policy.datalog.tables import UNKNOWN_ROWS, Delta, Table
+from transom.policy.datalog.tables import SLICE, UNKNOWN_ROWS, Delta, Table
 from transom.policy.datalog.tracing import Derivation, Failing, derivations, failing
 from transom.policy.datalog.transaction import Journal, Net, State, Transaction
 from transom.policy.datalog.values import Row, Value
@@ -114,7 +115,7 @@ class Engine:
         removed: Sequence[str] = (),
     ) -> Generator[None, None, Net]:
         """The same in slices. Closed before its end it is undone; until then others are `Busy`."""
-        journal = self._begin()
+        journal, seen = self._begin(), dict(self.faults)
         try:
             run = Transaction(self.state, journal, self._check)
             if added or removed:
@@ -124,6 +125,7 @@ class Engine:
             yield from run.propagate()
         except BaseException:  # Safety: undone, and raised again
             journal.roll_back()
+            self._restore_faults(seen)
             raise
         else:
             if self._trial is None:
@@ -165,8 +167,7 @@ class Engine:
             trial, self._trial = self._trial, None
             trial.roll_back()
             self.state.tidy(trial.tables)
-            self.faults.clear()
-            self.faults.update(seen)
+            self._restore_faults(seen)
 
     def replanning(self) -> Generator[None, None, None]:
         """Plans again what reads tables that grew much since; to be called after loading."""
@@ -190,10 +191,27 @@ class Engine:
     def holds(self, table: TableId, row: Row) -> bool:
         return row in self.rows(table)
 
-    def find(self, table: TableId, bound: Mapping[int, Value]) -> Iterator[Row]:
-        """Rows with these values in these columns."""
-        found = self.state.tables.get(table)
-        return found.find(bound) if found is not None else iter(())
+    def find(self, table: TableId, bound: Mapping[int, Value]) -> list[Row]:
+        """Rows with these values in these columns. Raises: Busy."""
+        return finished(self.finding(table, bound))
+
+    def finding(
+        self, table: TableId, bound: Mapping[int, Value]
+    ) -> Generator[None, None, list[Row]]:
+        """The same in slices."""
+        journal = self._begin()
+        try:
+            found = self.state.tables.get(table)
+            rows = iter(found.candidates(bound) if found is not None else ())
+            checks = tuple(bound.items())
+            like: list[Row] = []
+            while part := list(islice(rows, SLICE)):
+                like += [row for row in part if all(row[at] == value for at, value in checks)]
+                if len(part) == SLICE:
+                    yield
+            return like
+        finally:
+            self._end(journal)
 
     def ask(self, rule: CoreRule) -> dict[Row, int]:
         """Heads of the rule with the number of their derivations; nothing is kept."""
@@ -206,13 +224,22 @@ class Engine:
             run = Transaction(self.state, journal, self._check)
             run.add(CoreRule(QUERY, TableId(QUERY), rule.arguments, rule.body), once=True)
             yield from run.propagate()
-            self.asked = {
-                place: seen for (name, place), seen in self.faults.items() if name == QUERY
-            }
+            self.asked = self.faults.of(QUERY)
             return dict(self.state.table(TableId(QUERY)).counts)
         finally:
             journal.roll_back()
             self._end(journal)
+
+    def diagnosing(self) -> Generator[None, None, Faults]:
+        """What builtins cannot answer as rows are now: those that were met may be long mended.
+
+        Rules that failed are evaluated again. Raises: Busy; TooMuch.
+        """
+        for name in dict.fromkeys(rule for rule, _ in self.faults):
+            yield from self.asking(self.rules[name])
+            self.faults.drop(name)
+            self.faults.update({(name, place): seen for place, seen in self.asked.items()})
+        return self.faults
 
     def derivations(self, rule: str, row: Row) -> Iterator[Derivation | None]:
         """Why the rule gives the row: each way, and `None` between slices. Raises: KeyError."""
@@ -263,6 +290,10 @@ class Engine:
         else:
             # What the trial undoes may need them again.
             self._trial.tables |= journal.tables
+
+    def _restore_faults(self, seen: Mapping[tuple[str, int], Seen]) -> None:
+        self.faults.clear()
+        self.faults.update(seen)
 
     def _check(self, out: Mapping[Row, int]) -> None:
         if self.touched > self._touched_most:

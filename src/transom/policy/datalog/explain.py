@@ -106,7 +106,7 @@ def explaining(
     """The same in slices; not while rows change."""
     workspace.engine.refuse_busy()
     asked = pattern(workspace.program, atom, policy)
-    row = first_like(workspace.engine, asked)
+    row = yield from first_like(workspace.engine, asked)
     if row is None:
         return None
     return (
@@ -116,8 +116,8 @@ def explaining(
     )
 
 
-def first_like(engine: Engine, asked: Pattern) -> Row | None:
-    found = engine.find(asked.table, asked.bound)
+def first_like(engine: Engine, asked: Pattern) -> Generator[None, None, Row | None]:
+    found = yield from engine.finding(asked.table, asked.bound)
     return next((row for row in found if asked.fits(row)), None)
 
 

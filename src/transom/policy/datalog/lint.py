@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from transom.policy.datalog.binding import CoreLiteral, named
-from transom.policy.datalog.checks import BARE_CONSTANTS
+from transom.policy.datalog.checks import BARE_CONSTANTS, declares
 from transom.policy.datalog.contradictions import contradictions
 from transom.policy.datalog.core import Call, CoreRule, Fold, Match
 from transom.policy.datalog.faults import Fault, Severity, Span
@@ -92,6 +92,8 @@ def _all_variables(literals: Iterable[Literal]) -> Iterator[Variable]:
 
 
 def _variables(entry: Entry) -> Iterator[Fault]:
+    if declares(entry.rule):
+        return
     everywhere = list(_all_variables((*entry.rule.heads, *entry.rule.body)))
     uses = Counter(variable.name for variable in everywhere)
     # Of a sum, a variable that nobody asks for tells rows apart.

@@ -35,6 +35,11 @@ def policy_fault(name: str) -> str | None:
     return None
 
 
+def table_fault(name: str) -> str | None:
+    """Why a source's table cannot be called so; None if it can. The engine's own have a `#`."""
+    return None if name and "#" not in name else f"{name!r} is no name of a table"
+
+
 def table_id(policy: str, name: TableName, modal: Modal | None = None) -> TableId:
     """The table that `name` is in a text of `policy`."""
     if is_now(name) and modal is None:

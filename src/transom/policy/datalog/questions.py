@@ -80,7 +80,7 @@ def asking(
     if isinstance(query, Literal):
         atom = _atom(query)
         if builtin_of(atom.name) is None and truth_of(atom) is None:
-            return _rows_like(program, engine, states, atom, policy)
+            return (yield from _rows_like(program, engine, states, atom, policy))
         query = _rule_of(query)
     return (yield from _heads(program, engine, states, query, policy))
 
@@ -102,12 +102,14 @@ def _rule_of(query: Literal) -> Rule:
     return Rule((head,), (query,), query.span)
 
 
-def _rows_like(program: Program, engine: Engine, states: States, atom: Atom, policy: str) -> Answer:
+def _rows_like(
+    program: Program, engine: Engine, states: States, atom: Atom, policy: str
+) -> Generator[None, None, Answer]:
     table = table_id(policy, atom.name, atom.modal)
     terms = _terms(program, table, atom)
     bound = {column: term.value for column, term in enumerate(terms) if isinstance(term, Constant)}
     same = list(_repeated(terms))
-    found = engine.find(table, bound)
+    found = yield from engine.finding(table, bound)
     rows = (row for row in found if all(row[one] == row[other] for one, other in same))
     return Answer(
         replace(atom, terms=(), named=()),

@@ -44,6 +44,10 @@ class Faults(dict[tuple[str, int], Seen]):
         key = (rule, place)
         self[key] = self.get(key, Seen()).and_one(inputs, str(error) or type(error).__name__)
 
+    def of(self, rule: str) -> dict[int, Seen]:
+        """By place."""
+        return {place: seen for (name, place), seen in self.items() if name == rule}
+
     def drop(self, rule: str) -> None:
         for key in [key for key in self if key[0] == rule]:
             del self[key]

@@ -22,6 +22,7 @@ from transom.policy.datalog.core import TableId
 from transom.policy.datalog.engine import TooMuch, finished
 from transom.policy.datalog.faults import NOWHERE, Fault, Refused
 from transom.policy.datalog.names import atom_of, meant, policy_of, table_id
+from transom.policy.datalog.printing import text_of
 from transom.policy.datalog.program import Kind
 from transom.policy.datalog.questions import Answer, Diagnostic, fact_text
 from transom.policy.datalog.states import Completeness
@@ -117,7 +118,7 @@ class _Run:
 
     def __init__(self, workspace: Workspace, question: Question, bounds: Bounds) -> None:
         self.workspace, self.question, self.bounds = workspace, question, bounds
-        self.engine = workspace.engine
+        self.engine, self.mode = workspace.engine, workspace.program.mode
         self.touched_most = self.engine.touched + bounds.touched
         self.states = dict(workspace.states.known)
         self.faults = dict(self.engine.faults)
@@ -153,7 +154,8 @@ class _Run:
         for number, step in enumerate(sequence, 1):
             if step.call is not None:
                 yield from self.wait_no_more()
-            self.tell(f"{number}. {step.text}")
+            if question.trace:
+                self.tell(f"{number}. {text_of(step.statement, self.mode)}")
             if step.call is not None:
                 yield from self.call(step, step.call)
             else:
@@ -201,9 +203,9 @@ class _Run:
 
     def call(self, step: Step, rule: Rule) -> Generator[None, None, None]:
         assert self.theory is not None, "a sequence with calls has one"
-        effects = yield from self.theory.calling(rule)
-        self.notes += effects.notes
         try:
+            effects = yield from self.theory.calling(rule)
+            self.notes += effects.notes
             yield from self.change([RowsIn(table, rows) for table, rows in effects.rows.items()])
         except Refused as refused:
             raise Refused([
@@ -217,28 +219,28 @@ class _Run:
         outcome = yield from self.workspace.changing(changes)
         self.notes += outcome.notes
         own = None if self.theory is None else self.theory.rules.own
-        for table, delta in outcome.net.items():
+        for table, delta in sorted(outcome.net.items()):
             if policy_of(table) != own:
                 self.count(table, delta)
 
     def count(self, table: TableId, delta: Delta) -> None:
         net = self.net.setdefault(table, {})
-        for row in sorted(delta, key=row_order) if self.question.trace else delta:
-            weight = delta[row]
+        for row, weight in delta.items():
             if net.get(row, 0) == -weight:
                 del net[row]
             else:
                 net[row] = weight
-            sign = "+" if weight > 0 else "-"
-            self.tell(f"   {sign} {fact_text(atom_of(table, self.question.policy), row)}")
         if not net:
             del self.net[table]
+        if self.question.trace:
+            head = atom_of(table, self.question.policy)
+            for row in sorted(delta, key=row_order):
+                self.tell(f"   {'+' if delta[row] > 0 else '-'} {fact_text(head, row, self.mode)}")
 
     def tell(self, line: str) -> None:
-        if self.question.trace:
-            if len(self.lines) >= self.bounds.rows:
-                raise TooMuch(f"a trace of more than {self.bounds.rows} lines")
-            self.lines.append(line)
+        if len(self.lines) >= self.bounds.rows:
+            raise TooMuch(f"a trace of more than {self.bounds.rows} lines")
+        self.lines.append(line)
 
     # The end
 
@@ -254,7 +256,7 @@ class _Run:
             text = f"{count} rows are answered or change; {self.bounds.rows} may"
             raise TooMuch(f"{text}; ask for fewer, or change less")
         return Simulation(
-            tuple(after.texts() if before is None else _difference(before, after)),
+            tuple(self.difference(before, after) if before else after.texts(self.mode)),
             after,
             self.net,
             {table: self.net[table] for table in watched if table in self.net},
@@ -264,6 +266,14 @@ class _Run:
             tuple(dict.fromkeys(self.notes)),
             "".join(f"{line}\n" for line in self.lines),
         )
+
+    def difference(self, before: Answer, after: Answer) -> Iterator[str]:
+        for sign, these, others in (("+", after, before), ("-", before, after)):
+            name = replace(after.head.name, sign=after.head.name.sign + sign)
+            head = replace(after.head, name=name)
+            both = set(others.rows)
+            rows = (row for row in these.rows if row not in both)
+            yield from sorted(fact_text(head, row, self.mode) for row in rows)
 
     def actions(self) -> Iterator[tuple[TableId, Row]]:
         for table in sorted(self.net):
@@ -286,11 +296,3 @@ class _Run:
             found = Diagnostic(rule, place, seen)
             if self.faults.get((rule, place)) != seen and found not in after.diagnostics:
                 yield found
-
-
-def _difference(before: Answer, after: Answer) -> Iterator[str]:
-    for sign, these, others in (("+", after, before), ("-", before, after)):
-        name = replace(after.head.name, sign=after.head.name.sign + sign)
-        head = replace(after.head, name=name)
-        gone = set(others.rows)
-        yield from sorted(fact_text(head, row) for row in these.rows if row not in gone)

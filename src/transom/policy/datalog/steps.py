@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from transom.policy.datalog.changes import RuleIn, RuleOut
 from transom.policy.datalog.faults import Source, Span
 from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.printing import text_of
 from transom.policy.datalog.syntax import Event, Literal, Modal, Mode, Rule, Statement
 
 
@@ -30,10 +29,6 @@ class Step:
     @property
     def span(self) -> Span:
         return self.statement.span
-
-    @property
-    def text(self) -> str:
-        return text_of(self.statement)
 
 
 def steps(text: str, mode: Mode, policy: str) -> list[Step]:

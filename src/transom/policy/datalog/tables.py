@@ -13,7 +13,7 @@ Measured: an index of a million rows with a key each takes 30 MB so, and 250 MB 
 (bench/policy/memory.py).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -174,17 +174,13 @@ class Table:
         old = self.counts.get(row, 0)
         return bool(old + weight) - bool(old)
 
-    def find(self, bound: Mapping[int, Any]) -> Iterator[Row]:
-        """Rows with these values in these columns: by an index that is there, or by looking."""
+    def candidates(self, bound: Mapping[int, Any]) -> Collection[Row]:
+        """Rows among which are all with these values in these columns, by an index if one is."""
         for columns, index in self.indexes.items():
             if bound.keys() >= set(columns):
                 key = tuple(bound[column] for column in columns)
-                found: Any = index.find(key if len(key) > 1 else key[0])
-                break
-        else:
-            found = self.counts
-        checks = bound.items()
-        return (row for row in found if all(row[column] == value for column, value in checks))
+                return index.find(key if len(key) > 1 else key[0])
+        return self.counts
 
     def acquire(self, columns: tuple[int, ...]) -> Iterator[None]:
         """Counts the index as used; makes it, in slices, if it is not there.

@@ -9,9 +9,10 @@ from transom.policy.datalog.explain import Explanation, Omitted, Step, Way
 from transom.policy.datalog.faults import NOWHERE, Span
 from transom.policy.datalog.names import atom_of, policy_of
 from transom.policy.datalog.printing import text_of, value_text
+from transom.policy.datalog.program import Entry
 from transom.policy.datalog.questions import fact_text
 from transom.policy.datalog.states import TableState
-from transom.policy.datalog.syntax import Atom, Constant, Literal, Rule, TableName, Term, Variable
+from transom.policy.datalog.syntax import Atom, Constant, Literal, TableName, Term, Variable
 from transom.policy.datalog.values import Value, decoded, decoded_row
 from transom.policy.datalog.why_not import Near, Obstacle, Reason, WhyNot
 
@@ -77,8 +78,10 @@ def _bindings_text(bindings: Mapping[str, Value]) -> str:
     return f"with {', '.join(named)}"
 
 
-def _rule_text(rule: Rule) -> str:
-    return f"by {text_of(rule)}" + ("" if rule.span is NOWHERE else f" ({rule.span})")
+def _rule_text(entry: Entry, policy: str) -> str:
+    owner = "" if entry.policy == policy else f"{entry.policy}: "
+    span = entry.rule.span
+    return f"by {owner}{text_of(entry.rule)}" + ("" if span is NOWHERE else f" ({span})")
 
 
 def _said(tree: Explanation) -> str:
@@ -88,7 +91,7 @@ def _said(tree: Explanation) -> str:
 
 
 def _way_lines(way: Way, policy: str) -> Iterator[str]:
-    yield _rule_text(way.entry.rule)
+    yield _rule_text(way.entry, policy)
     yield from _binding_lines(way, policy)
     if way.members:
         yield f"a group of {way.count}, of these:"
@@ -139,12 +142,14 @@ def _why_not_lines(why: WhyNot) -> Iterator[str]:
 def _near_lines(near: Near, table: TableId, policy: str) -> Iterator[str]:
     if near.state is not None:
         yield f"{INDENT}{table} is of a source, {state_text(near.state)}"
+    for leaf, state in near.lacking:
+        yield f"{INDENT}it is made of {leaf}, which is {state_text(state)}"
     for row in near.rows:
         yield f"{INDENT}near to it is {fact_text(atom_of(table, policy), row)}"
 
 
 def _obstacle_lines(obstacle: Obstacle, policy: str) -> Iterator[str]:
-    yield _rule_text(obstacle.entry.rule)
+    yield _rule_text(obstacle.entry, policy)
     bindings = obstacle.bindings
     if bindings:
         yield _bindings_text(bindings)

@@ -20,8 +20,9 @@ from transom.policy.datalog.patterns import Pattern, pattern
 from transom.policy.datalog.plan import planned
 from transom.policy.datalog.printing import value_text
 from transom.policy.datalog.program import Entry, Program
-from transom.policy.datalog.states import States, TableState
+from transom.policy.datalog.states import State, States, TableState
 from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.tables import Table
 from transom.policy.datalog.values import Row, Value
 from transom.policy.datalog.workspace import Workspace
 
@@ -51,11 +52,15 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Rows that are nearly what is asked for: they differ in one column. `state`: of a source's
-    table."""
+    """What is known of a table without a row. `rows`: those that differ in one column.
+
+    `state`: of a source's table; `lacking`: of others, tables that they are made of and that are
+    not live.
+    """
 
     rows: tuple[Row, ...] = ()
     state: TableState | None = None
+    lacking: tuple[tuple[TableId, TableState], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def asking_why_not(workspace: Workspace, atom: str, policy: str) -> Generator[No
     program, engine, states = workspace.program, workspace.engine, workspace.states
     engine.refuse_busy()
     asked = pattern(program, atom, policy)
-    there = first_like(engine, asked)
+    there = yield from first_like(engine, asked)
     if there is not None:
         return WhyNot(asked, there)
     search = _Search(program, engine, states, asked)
@@ -125,18 +130,23 @@ class _Search:
         return meant(name, sorted(tables - {name}))
 
     def near(self, table: TableId, known: Mapping[int, Value]) -> Near:
-        filled = self.program.is_filled(table)
-        state = self.states.of(self.program, table) if filled else None
+        state = None
+        lacking: tuple[tuple[TableId, TableState], ...] = ()
+        if self.program.is_filled(table):
+            state = self.states.of(self.program, table)
+        else:
+            made_of = self.states.completeness(self.program, table).of
+            lacking = tuple(one for one in made_of if one[1].state is not State.LIVE)
         kept = self.engine.state.tables.get(table)
         if kept is None:
-            return Near((), state)
+            return Near((), state, lacking)
         found: dict[Row, None] = {}
         for column in known:
             others = {other: value for other, value in known.items() if other != column}
             indexed = any(others.keys() >= set(columns) for columns in kept.indexes)
             if not others or indexed or len(kept.counts) <= SEARCHED_MOST:
-                found |= dict.fromkeys(islice(kept.find(others), NEAR_MOST))
-        return Near(tuple(islice(found, NEAR_MOST)), state)
+                found |= dict.fromkeys(islice(_like(kept, others), NEAR_MOST))
+        return Near(tuple(islice(found, NEAR_MOST)), state, lacking)
 
     # One rule
 
@@ -191,10 +201,15 @@ class _Search:
             return Obstacle(entry, reason, literal, bindings, said=said)
         known = dict(_known(literal.arguments, bindings))
         if literal.negated:
-            row = next(self.engine.find(literal.table, known))
+            row = self.engine.find(literal.table, known)[0]
             return Obstacle(entry, Reason.ROW, literal, bindings, met=row)
         near = self.near(literal.table, known)
         return Obstacle(entry, Reason.NO_ROW, literal, bindings, near)
+
+
+def _like(table: Table, known: Mapping[int, Value]) -> Iterator[Row]:
+    rows = table.candidates(known)
+    return (row for row in rows if all(row[place] == value for place, value in known.items()))
 
 
 def _unheard(_place: int, _error: Exception, _inputs: Row) -> None:

@@ -28,7 +28,7 @@ from transom.policy.datalog.core import TableId
 from transom.policy.datalog.engine import Engine, Limits, finished
 from transom.policy.datalog.faults import Fault, Refused, Source
 from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.names import TIME_POLICY, atom_of, policy_of
+from transom.policy.datalog.names import TIME_POLICY, atom_of, policy_of, table_fault
 from transom.policy.datalog.printing import text_of
 from transom.policy.datalog.program import Kind, Program, Schema
 from transom.policy.datalog.questions import Answer, asking, fact_text
@@ -226,7 +226,7 @@ def _event_fault(event: Event) -> Fault:
 def named_table(name: str) -> TableId:
     """Raises: Refused if it says no policy, or no table."""
     policy, _, table = name.partition(":")
-    if not policy or not table:
+    if not policy or table_fault(table) is not None or "#" in policy:
         text = f"{name!r} is no table; write its policy and name: nova:servers"
         raise Refused([Fault("table-name", text)])
     return TableId(name)
