@@ -59,11 +59,13 @@ class ActionTheory:
         try:
             return (yield from self._calling(rule))
         except Refused as refused:
-            own, policy = self.rules.own, self.rules.policy
-            raise Refused([
-                replace(fault, message=fault.message.replace(own, policy))
-                for fault in refused.faults
-            ]) from None  # fmt: skip
+            raise Refused([self._told(fault) for fault in refused.faults]) from None
+
+    def _told(self, fault: Fault) -> Fault:
+        """As one about the action policy."""
+        own, policy = self.rules.own, self.rules.policy
+        message, hint = (text.replace(own, policy) for text in (fault.message, fault.hint))
+        return replace(fault, message=message, hint=hint)
 
     def _calling(self, rule: Rule) -> Generator[None, None, Effects]:
         effects = Effects()
