@@ -33,9 +33,9 @@ from transom.messaging.schema import Table
 from transom.node.figures import BusMetrics
 from transom.policy.datalog.builtins import FAMILIES, described
 from transom.policy.datalog.builtins.patterns import PATTERN_CHARACTERS_MOST
+from transom.policy.datalog.cases.yaml_text import yaml_tree
 from transom.policy.datalog.core import Builtin
 from transom.policy.datalog.values import INTEGER_BITS_MOST, TEXT_CHARACTERS_MOST
-from transom.policy.datalog.yaml_text import yaml_tree
 from transom.queue.app.figures import QueueFigures
 from transom.queue.config import QueueConfig
 from transom.queue.contract import STATS as QUEUE_STATS

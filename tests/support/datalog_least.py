@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from transom.policy.datalog.core import CoreRule, Fold, Match
-from transom.policy.datalog.syntax import Variable
+from transom.policy.datalog.language.syntax import Variable
 
 from support.datalog_play import Difference, Play
 from support.datalog_world import Change, Script, Step, script_text

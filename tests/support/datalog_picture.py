@@ -6,9 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 from transom.policy.datalog.core import CoreRule
-from transom.policy.datalog.engine import Engine
-from transom.policy.datalog.readers import Kept
-from transom.policy.datalog.tables import Table
+from transom.policy.datalog.engine.engine import Engine
+from transom.policy.datalog.engine.readers import Kept
+from transom.policy.datalog.engine.tables import Table
 from transom.policy.datalog.values import Truth
 
 OUT_OF_SIGHT = {

@@ -21,7 +21,7 @@ from typing import Any
 
 from transom.errors import TransomError
 from transom.policy.datalog.core import CoreRule, Fold, TableId
-from transom.policy.datalog.engine import Engine, finished
+from transom.policy.datalog.engine.engine import Engine, finished
 from transom.policy.datalog.values import Row
 
 from support import naive

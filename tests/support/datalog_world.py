@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transom.policy.datalog.core import Builtin, Call, CoreRule, CoreTerm, Fold, Match, TableId
-from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import FALSE, NAN, TRUE, Real, Row, Value, real
 
 NUMBERS: tuple[Value, ...] = (

@@ -21,7 +21,7 @@ from fractions import Fraction
 from typing import Any
 
 from transom.policy.datalog.core import Call, CoreRule, Fold, Match, TableId
-from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import Real, Row, Truth, Value, real
 
 Bindings = dict[str, Value]

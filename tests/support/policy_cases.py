@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transom.policy.datalog.changes import RuleIn, RuleOut
-from transom.policy.datalog.engine import TooMuch
+from transom.policy.datalog.engine.engine import TooMuch
 from transom.policy.datalog.faults import Refused, Source
-from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.names import policy_of, table_id
-from transom.policy.datalog.simulate import simulate
-from transom.policy.datalog.syntax import Modal, Rule, TableName
+from transom.policy.datalog.language.grammar import parse
+from transom.policy.datalog.language.syntax import Modal, Rule, TableName
+from transom.policy.datalog.rules.changes import RuleIn, RuleOut
+from transom.policy.datalog.rules.names import policy_of, table_id
+from transom.policy.datalog.simulation.simulate import simulate
 from transom.policy.datalog.workspace import Workspace
 
 FOLDER = Path(__file__).parents[1] / "conformance" / "policy"

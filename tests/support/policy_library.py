@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import transom.policy
+from transom.policy.datalog.cases.facts import Schema, facts_of, in_order, schema_of
+from transom.policy.datalog.cases.loading import Loader
+from transom.policy.datalog.cases.yaml_text import yaml_tree
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.facts import Schema, facts_of, in_order, schema_of
 from transom.policy.datalog.faults import Source
-from transom.policy.datalog.loading import Loader
 from transom.policy.datalog.values import Row
 from transom.policy.datalog.workspace import Workspace
-from transom.policy.datalog.yaml_text import yaml_tree
 
 LIBRARY = Path(transom.policy.__file__).parent / "library"
 SCHEMA = LIBRARY / "schema.yaml"

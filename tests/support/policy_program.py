@@ -4,11 +4,11 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from transom.policy.datalog.changes import Change, Changed, RuleIn, RuleOut, changed
 from transom.policy.datalog.faults import Fault, Refused, Source
-from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.program import Program
-from transom.policy.datalog.syntax import Rule
+from transom.policy.datalog.language.grammar import parse
+from transom.policy.datalog.language.syntax import Rule
+from transom.policy.datalog.rules.changes import Change, Changed, RuleIn, RuleOut, changed
+from transom.policy.datalog.rules.program import Program
 
 Step: TypeAlias = Change | tuple[str, str]
 """A change, or a policy and a text: what it says goes in, or out if it begins with `-`."""

@@ -22,9 +22,9 @@ from answering import Answers, Row, equal, pss_mb, read, serve, spread
 import transom
 from transom.policy.datalog.builtins import BUILTINS
 from transom.policy.datalog.core import Call, CoreRule, CoreTerm, Match, TableId
-from transom.policy.datalog.engine import Engine
-from transom.policy.datalog.syntax import Constant, Variable
-from transom.policy.datalog.tables import Table
+from transom.policy.datalog.engine.engine import Engine
+from transom.policy.datalog.engine.tables import Table
+from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import encoded_row
 from transom.policy.datalog.workspace import Workspace
 from transom.runtime.garbage import loading

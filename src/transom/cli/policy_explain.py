@@ -6,9 +6,9 @@ import json
 
 from transom.cli.policy_files import material
 from transom.cli.policy_world import clock, faults_told, mode_of, policy_of_atom, warn, workspace
-from transom.policy.datalog.explain import Bounds, explain
-from transom.policy.datalog.telling import as_json, explained_text, why_not_text
-from transom.policy.datalog.why_not import why_not
+from transom.policy.datalog.reasons.explain import Bounds, explain
+from transom.policy.datalog.reasons.telling import as_json, explained_text, why_not_text
+from transom.policy.datalog.reasons.why_not import why_not
 
 
 @faults_told

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transom.policy.datalog.cases.csv_text import csv_facts
+from transom.policy.datalog.cases.facts import BadFacts, Facts, facts_of, json_tree, schema_of
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.csv_text import csv_facts
-from transom.policy.datalog.facts import BadFacts, Facts, facts_of, json_tree, schema_of
 from transom.policy.datalog.faults import Source
-from transom.policy.datalog.names import policy_fault
+from transom.policy.datalog.rules.names import policy_fault
 
 RULES = ".dl"
 OWN = "policy.dl"
@@ -145,7 +145,7 @@ def tree(path: Path) -> Any:
     if path.suffix == ".json":
         return json_tree(read_text(path), shown(path))
     # Loaded only where there is YAML: it is a good part of a command's time.
-    from transom.policy.datalog.yaml_text import yaml_tree
+    from transom.policy.datalog.cases.yaml_text import yaml_tree
 
     return yaml_tree(read_text(path), shown(path))
 

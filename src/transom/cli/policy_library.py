@@ -7,7 +7,7 @@ from pathlib import Path
 
 import transom.policy
 from transom.errors import ConfigError, NotFound
-from transom.policy.datalog.names import meant
+from transom.policy.datalog.rules.names import meant
 
 LIBRARY = Path(transom.policy.__file__).with_name("library")
 RULES, SCHEMA = "policy.dl", "schema.yaml"

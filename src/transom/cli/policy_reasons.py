@@ -2,13 +2,13 @@
 """Why rows are there and why not, as the lines that a case of a test shows."""
 
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import finished
-from transom.policy.datalog.explain import Bounds, explaining_row
-from transom.policy.datalog.names import atom_of, policy_of
+from transom.policy.datalog.engine.engine import finished
 from transom.policy.datalog.questions import fact_text
-from transom.policy.datalog.telling import INDENT, explained_text, why_not_text
+from transom.policy.datalog.reasons.explain import Bounds, explaining_row
+from transom.policy.datalog.reasons.telling import INDENT, explained_text, why_not_text
+from transom.policy.datalog.reasons.why_not import why_not as asked_why_not
+from transom.policy.datalog.rules.names import atom_of, policy_of
 from transom.policy.datalog.values import Row
-from transom.policy.datalog.why_not import why_not as asked_why_not
 from transom.policy.datalog.workspace import Workspace
 
 BOUNDS = Bounds(depth=4, rows=20)

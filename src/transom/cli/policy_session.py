@@ -20,25 +20,25 @@ from transom.cli.policy_files import Material, material, read_facts
 from transom.cli.policy_simulate import as_lines
 from transom.cli.policy_world import absences
 from transom.policy.datalog.builtins import BUILTINS
-from transom.policy.datalog.cases import diagnostics
-from transom.policy.datalog.changes import Change, PolicyIn, RuleIn, RuleOut
+from transom.policy.datalog.cases.cases import diagnostics
+from transom.policy.datalog.cases.facts import BadFacts
+from transom.policy.datalog.cases.loading import Loader, sources_of
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import finished
-from transom.policy.datalog.explain import Bounds, explain
-from transom.policy.datalog.facts import BadFacts
+from transom.policy.datalog.engine.engine import finished
+from transom.policy.datalog.engine.tables import Delta
 from transom.policy.datalog.faults import Source
-from transom.policy.datalog.grammar import parse_rule
-from transom.policy.datalog.loading import Loader, sources_of
-from transom.policy.datalog.names import TIME_POLICY, atom_of, meant, policy_fault, policy_of
-from transom.policy.datalog.printing import text_of, value_text
-from transom.policy.datalog.program import Kind
+from transom.policy.datalog.language.grammar import parse_rule
+from transom.policy.datalog.language.printing import text_of, value_text
+from transom.policy.datalog.language.syntax import Atom, Literal, Mode, Rule, TableName, Variable
 from transom.policy.datalog.questions import fact_text
-from transom.policy.datalog.simulate import simulate
-from transom.policy.datalog.syntax import Atom, Literal, Mode, Rule, TableName, Variable
-from transom.policy.datalog.tables import Delta
-from transom.policy.datalog.telling import explained_text, why_not_text
+from transom.policy.datalog.reasons.explain import Bounds, explain
+from transom.policy.datalog.reasons.telling import explained_text, why_not_text
+from transom.policy.datalog.reasons.why_not import why_not
+from transom.policy.datalog.rules.changes import Change, PolicyIn, RuleIn, RuleOut
+from transom.policy.datalog.rules.names import TIME_POLICY, atom_of, meant, policy_fault, policy_of
+from transom.policy.datalog.rules.program import Kind
+from transom.policy.datalog.simulation.simulate import simulate
 from transom.policy.datalog.values import row_order
-from transom.policy.datalog.why_not import why_not
 from transom.policy.datalog.workspace import Workspace
 
 SCRATCH = "scratch"

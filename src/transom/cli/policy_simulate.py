@@ -17,17 +17,17 @@ from transom.cli.policy_world import (
     warn,
     workspace,
 )
-from transom.policy.datalog.changes import Change, PolicyIn, RuleIn
+from transom.policy.datalog.cases.facts import BadFacts
+from transom.policy.datalog.cases.loading import sources_of
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.facts import BadFacts
+from transom.policy.datalog.engine.tables import Delta
 from transom.policy.datalog.faults import one_line
-from transom.policy.datalog.loading import sources_of
-from transom.policy.datalog.names import atom_of
-from transom.policy.datalog.program import Kind
+from transom.policy.datalog.language.syntax import Modal
 from transom.policy.datalog.questions import fact_text
-from transom.policy.datalog.simulate import Simulation, simulate
-from transom.policy.datalog.syntax import Modal
-from transom.policy.datalog.tables import Delta
+from transom.policy.datalog.rules.changes import Change, PolicyIn, RuleIn
+from transom.policy.datalog.rules.names import atom_of
+from transom.policy.datalog.rules.program import Kind
+from transom.policy.datalog.simulation.simulate import Simulation, simulate
 from transom.policy.datalog.values import decoded_row, row_order
 from transom.policy.datalog.workspace import Workspace
 

@@ -20,7 +20,7 @@ from transom.cli.policy_files import (
 from transom.cli.policy_reasons import why, why_not
 from transom.cli.policy_world import absences, fault_object, mode_of, refuse_waiting, workspace
 from transom.errors import TransomError
-from transom.policy.datalog.cases import (
+from transom.policy.datalog.cases.cases import (
     Outcome,
     Settings,
     compare_diagnostics,
@@ -29,16 +29,16 @@ from transom.policy.datalog.cases import (
     expectations,
     settings_of,
 )
+from transom.policy.datalog.cases.coverage import Coverage
+from transom.policy.datalog.cases.facts import BadFacts
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.coverage import Coverage
-from transom.policy.datalog.engine import finished
-from transom.policy.datalog.facts import BadFacts
+from transom.policy.datalog.engine.engine import finished
 from transom.policy.datalog.faults import Fault, Refused, Source, Span
-from transom.policy.datalog.names import atom_of
-from transom.policy.datalog.printing import text_of
+from transom.policy.datalog.language.printing import text_of
+from transom.policy.datalog.language.rendering import rendered
+from transom.policy.datalog.language.syntax import Mode
 from transom.policy.datalog.questions import fact_text
-from transom.policy.datalog.rendering import rendered
-from transom.policy.datalog.syntax import Mode
+from transom.policy.datalog.rules.names import atom_of
 from transom.policy.datalog.values import Row, decoded_row
 from transom.policy.datalog.workspace import Workspace
 

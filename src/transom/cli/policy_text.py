@@ -21,10 +21,10 @@ from transom.cli.policy_world import (
     warn,
 )
 from transom.policy.datalog.faults import Fault, Refused, Source
-from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.lint import lint as lint_faults
-from transom.policy.datalog.printing import format_program
-from transom.policy.datalog.syntax import Mode
+from transom.policy.datalog.language.grammar import parse
+from transom.policy.datalog.language.printing import format_program
+from transom.policy.datalog.language.syntax import Mode
+from transom.policy.datalog.rules.lint import lint as lint_faults
 
 STANDARD_INPUT = Path("-")
 

@@ -11,15 +11,15 @@ from itertools import islice
 from typing import TextIO
 
 from transom.cli.policy_files import Material, Warn, read_facts
+from transom.policy.datalog.cases.facts import BadFacts
+from transom.policy.datalog.cases.loading import Loader
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.facts import BadFacts
 from transom.policy.datalog.faults import Fault, Refused, Severity, Source
-from transom.policy.datalog.grammar import parse_atom
-from transom.policy.datalog.loading import Loader
-from transom.policy.datalog.names import TIME_POLICY, policy_of
-from transom.policy.datalog.rendering import rendered_all
+from transom.policy.datalog.language.grammar import parse_atom
+from transom.policy.datalog.language.rendering import rendered_all
+from transom.policy.datalog.language.syntax import Mode
+from transom.policy.datalog.rules.names import TIME_POLICY, policy_of
 from transom.policy.datalog.states import State
-from transom.policy.datalog.syntax import Mode
 from transom.policy.datalog.workspace import Workspace
 
 Command = Callable[..., int]

@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
-from transom.policy.datalog.engine import finished
+from transom.policy.datalog.engine.engine import finished
 from transom.policy.datalog.faults import Refused
-from transom.policy.datalog.simulate import Bounds, Question, Simulation, simulate, simulating
+from transom.policy.datalog.simulation.simulate import (
+    Bounds,
+    Question,
+    Simulation,
+    simulate,
+    simulating,
+)
 from transom.policy.datalog.workspace import Workspace
 
 from support.datalog_picture import picture

@@ -3,9 +3,9 @@
 
 from itertools import pairwise
 
-from transom.policy.datalog.binding import CoreLiteral, given, needed, ordered
 from transom.policy.datalog.core import Builtin, Call, Match, TableId
-from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.language.syntax import Constant, Variable
+from transom.policy.datalog.rules.binding import CoreLiteral, given, needed, ordered
 
 PLUS = Builtin("plus", 2, 1, lambda x, y: x + y)
 LT = Builtin("lt", 2, 0, lambda x, y: x < y)

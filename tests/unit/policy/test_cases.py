@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from transom.policy.datalog.cases import (
+from transom.policy.datalog.cases.cases import (
     Outcome,
     Settings,
     compare_diagnostics,
@@ -14,9 +14,9 @@ from transom.policy.datalog.cases import (
     expectations,
     settings_of,
 )
-from transom.policy.datalog.facts import BadFacts
+from transom.policy.datalog.cases.facts import BadFacts
 from transom.policy.datalog.faults import Refused, Source
-from transom.policy.datalog.syntax import Mode
+from transom.policy.datalog.language.syntax import Mode
 from transom.policy.datalog.workspace import Workspace
 
 RULES = """

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from transom.policy.datalog.changes import PolicyIn, PolicyOut, RowsIn, SchemaIn, changed
 from transom.policy.datalog.core import TableId
 from transom.policy.datalog.faults import Severity
-from transom.policy.datalog.program import Kind, Program, Schema
+from transom.policy.datalog.rules.changes import PolicyIn, PolicyOut, RowsIn, SchemaIn, changed
+from transom.policy.datalog.rules.program import Kind, Program, Schema
 
 from support.policy_program import changes, codes, program, refused, taken
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from transom.policy.datalog.changes import Change, PolicyIn, PolicyOut, RowsIn, SchemaIn
-from transom.policy.datalog.checks import checked_rule
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import Engine
+from transom.policy.datalog.engine.engine import Engine
 from transom.policy.datalog.faults import Refused
-from transom.policy.datalog.program import IN_DOUBT, Program, Schema
+from transom.policy.datalog.rules.changes import Change, PolicyIn, PolicyOut, RowsIn, SchemaIn
+from transom.policy.datalog.rules.checks import checked_rule
+from transom.policy.datalog.rules.program import IN_DOUBT, Program, Schema
 from transom.policy.datalog.values import Row
 from transom.policy.datalog.workspace import Workspace
 

@@ -3,13 +3,9 @@
 
 import pytest
 
-from transom.policy.datalog.changes import PolicyIn, SchemaIn
-from transom.policy.datalog.checks import LITERALS_MOST, NEVER, checked_query, checked_rule
-from transom.policy.datalog.columns import COLUMNS_MOST
 from transom.policy.datalog.core import Call, CoreRule, Fold, Match, TableId
 from transom.policy.datalog.faults import Fault
-from transom.policy.datalog.program import Program, Schema
-from transom.policy.datalog.syntax import (
+from transom.policy.datalog.language.syntax import (
     Aggregate,
     Atom,
     Constant,
@@ -19,6 +15,10 @@ from transom.policy.datalog.syntax import (
     TableName,
     Variable,
 )
+from transom.policy.datalog.rules.changes import PolicyIn, SchemaIn
+from transom.policy.datalog.rules.checks import LITERALS_MOST, NEVER, checked_query, checked_rule
+from transom.policy.datalog.rules.columns import COLUMNS_MOST
+from transom.policy.datalog.rules.program import Program, Schema
 
 from support.policy_program import codes, program, refused, rules, taken
 

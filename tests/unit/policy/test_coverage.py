@@ -3,7 +3,7 @@
 
 import pytest
 
-from transom.policy.datalog.coverage import Coverage, RuleCoverage
+from transom.policy.datalog.cases.coverage import Coverage, RuleCoverage
 from transom.policy.datalog.workspace import Workspace
 
 

@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 
-from transom.policy.datalog.csv_text import RECORD_CHARACTERS_MOST, csv_facts
-from transom.policy.datalog.facts import BadFacts
+from transom.policy.datalog.cases.csv_text import RECORD_CHARACTERS_MOST, csv_facts
+from transom.policy.datalog.cases.facts import BadFacts
 from transom.policy.datalog.values import FALSE, TRUE, Row, real
 
 

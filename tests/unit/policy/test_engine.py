@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from transom.policy.datalog.core import Builtin, Call, CoreRule, Fold, Match, TableId
-from transom.policy.datalog.engine import Busy, Engine, Limits, TooMuch, finished
-from transom.policy.datalog.functions import LOOPS_MOST
-from transom.policy.datalog.syntax import Constant, Variable
-from transom.policy.datalog.tables import LIST_ROWS_MOST, SLICE, UNKNOWN_ROWS
-from transom.policy.datalog.tracing import Derivation, Failing
+from transom.policy.datalog.engine.engine import Busy, Engine, Limits, TooMuch, finished
+from transom.policy.datalog.engine.functions import LOOPS_MOST
+from transom.policy.datalog.engine.tables import LIST_ROWS_MOST, SLICE, UNKNOWN_ROWS
+from transom.policy.datalog.engine.tracing import Derivation, Failing
+from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import Row, real
 
 P, Q, R, S, S2 = (TableId(f"a:{name}") for name in "pqrst")

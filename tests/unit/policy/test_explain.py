@@ -6,8 +6,9 @@ import json
 import pytest
 
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import finished
-from transom.policy.datalog.explain import (
+from transom.policy.datalog.engine.engine import finished
+from transom.policy.datalog.faults import Refused
+from transom.policy.datalog.reasons.explain import (
     Bounds,
     Explanation,
     Omitted,
@@ -15,9 +16,8 @@ from transom.policy.datalog.explain import (
     explaining,
     explaining_row,
 )
-from transom.policy.datalog.faults import Refused
+from transom.policy.datalog.reasons.telling import as_json, explained_text
 from transom.policy.datalog.states import State
-from transom.policy.datalog.telling import as_json, explained_text
 from transom.policy.datalog.values import encoded_row
 from transom.policy.datalog.workspace import Workspace
 
@@ -207,7 +207,7 @@ def test_equal_members_of_a_group_are_counted_once() -> None:
 
 
 def test_no_more_members_are_counted_than_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transom.policy.datalog.explain.MEMBERS_COUNTED_MOST", 2)
+    monkeypatch.setattr("transom.policy.datalog.reasons.explain.MEMBERS_COUNTED_MOST", 2)
     some = workspace("n(count(x)) :- a(x). a(1). a(2). a(3).")
     (way,) = explained(some, "n(3)").ways
     assert way.count == 2

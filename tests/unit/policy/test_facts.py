@@ -3,8 +3,7 @@
 
 import pytest
 
-from transom.policy.datalog.core import TableId
-from transom.policy.datalog.facts import (
+from transom.policy.datalog.cases.facts import (
     BadFacts,
     Facts,
     cell,
@@ -13,6 +12,7 @@ from transom.policy.datalog.facts import (
     json_tree,
     schema_of,
 )
+from transom.policy.datalog.core import TableId
 from transom.policy.datalog.values import FALSE, TRUE, BadValue, Row, Value, real
 
 SERVERS = TableId("nova:servers")

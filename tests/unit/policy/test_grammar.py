@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transom.policy.datalog import grammar, lexer, values
+from transom.policy.datalog import values
 from transom.policy.datalog.faults import Refused, Source
-from transom.policy.datalog.grammar import parse, parse_atom, parse_query, parse_rule
-from transom.policy.datalog.printing import format_program, text_of
-from transom.policy.datalog.syntax import (
+from transom.policy.datalog.language import grammar, lexer
+from transom.policy.datalog.language.grammar import parse, parse_atom, parse_query, parse_rule
+from transom.policy.datalog.language.printing import format_program, text_of
+from transom.policy.datalog.language.syntax import (
     Aggregate,
     Atom,
     Constant,

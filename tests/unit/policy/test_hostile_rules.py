@@ -5,9 +5,9 @@ nothing is changed by them."""
 import pytest
 
 from transom.policy.datalog.core import Builtin, Call, CoreRule, Fold, Match, TableId
-from transom.policy.datalog.engine import Engine, Limits, TooMuch
+from transom.policy.datalog.engine.engine import Engine, Limits, TooMuch
 from transom.policy.datalog.faults import Refused
-from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import BadValue, real
 from transom.policy.datalog.workspace import Workspace
 

@@ -3,11 +3,11 @@
 
 import pytest
 
-from transom.policy.datalog import lexer
 from transom.policy.datalog.faults import Refused, Source
-from transom.policy.datalog.grammar import parse_atom
-from transom.policy.datalog.lexer import Findings, tokens
-from transom.policy.datalog.syntax import Constant, Mode, Variable
+from transom.policy.datalog.language import lexer
+from transom.policy.datalog.language.grammar import parse_atom
+from transom.policy.datalog.language.lexer import Findings, tokens
+from transom.policy.datalog.language.syntax import Constant, Mode, Variable
 from transom.policy.datalog.values import FALSE, TRUE, Value, real
 
 

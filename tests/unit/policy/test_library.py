@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from transom.cli import main
+from transom.policy.datalog.cases.facts import facts_of
+from transom.policy.datalog.cases.loading import Loader
+from transom.policy.datalog.cases.yaml_text import yaml_tree
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.facts import facts_of
 from transom.policy.datalog.faults import Source
-from transom.policy.datalog.lint import lint
-from transom.policy.datalog.loading import Loader
-from transom.policy.datalog.names import policy_of
+from transom.policy.datalog.rules.lint import lint
+from transom.policy.datalog.rules.names import policy_of
 from transom.policy.datalog.values import Row
 from transom.policy.datalog.workspace import Workspace
-from transom.policy.datalog.yaml_text import yaml_tree
 
 from support.policy_library import CASES, LIBRARY, POLICIES, SCHEMA, loaded, rows_of, told
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from transom.policy.datalog.changes import PolicyIn, RowsIn, SchemaIn
 from transom.policy.datalog.core import TableId
 from transom.policy.datalog.faults import Severity
-from transom.policy.datalog.lint import CODES, SAME_HEAD_MOST, lint
-from transom.policy.datalog.program import Program, Schema
+from transom.policy.datalog.rules.changes import PolicyIn, RowsIn, SchemaIn
+from transom.policy.datalog.rules.lint import CODES, SAME_HEAD_MOST, lint
+from transom.policy.datalog.rules.program import Program, Schema
 
 from support.policy_program import program, taken
 

@@ -3,11 +3,11 @@
 
 import pytest
 
+from transom.policy.datalog.cases.facts import BadFacts, Facts, facts_of
+from transom.policy.datalog.cases.loading import PART_ROWS, Loader
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.facts import BadFacts, Facts, facts_of
 from transom.policy.datalog.faults import Refused, Source
-from transom.policy.datalog.loading import PART_ROWS, Loader
-from transom.policy.datalog.program import Kind
+from transom.policy.datalog.rules.program import Kind
 from transom.policy.datalog.states import ABSENT, LIVE
 from transom.policy.datalog.values import TRUE
 from transom.policy.datalog.workspace import Workspace

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from transom.policy.datalog.core import Call, CoreRule, Fold, Match, TableId
-from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import FALSE, NAN, TRUE, Value, encoded_row, real
 
 from support import naive

@@ -5,10 +5,10 @@ import pytest
 
 from transom.policy.datalog.core import TableId
 from transom.policy.datalog.faults import Source
-from transom.policy.datalog.grammar import parse_query
-from transom.policy.datalog.names import atom_of, meant, policy_fault, policy_of, table_id
-from transom.policy.datalog.printing import text_of
-from transom.policy.datalog.syntax import Literal, Modal, TableName
+from transom.policy.datalog.language.grammar import parse_query
+from transom.policy.datalog.language.printing import text_of
+from transom.policy.datalog.language.syntax import Literal, Modal, TableName
+from transom.policy.datalog.rules.names import atom_of, meant, policy_fault, policy_of, table_id
 
 TABLES = {
     "q": "a:q",

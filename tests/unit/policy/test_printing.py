@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transom.policy.datalog.faults import Refused, Source
-from transom.policy.datalog.grammar import parse, parse_atom
-from transom.policy.datalog.printing import format_program, row_text, text_of, value_text
-from transom.policy.datalog.syntax import (
+from transom.policy.datalog.language.grammar import parse, parse_atom
+from transom.policy.datalog.language.printing import format_program, row_text, text_of, value_text
+from transom.policy.datalog.language.syntax import (
     Aggregate,
     Atom,
     Constant,

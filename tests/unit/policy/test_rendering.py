@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from transom.policy.datalog.faults import Fault, Refused, Severity, Source, Span
-from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.rendering import rendered, rendered_all
+from transom.policy.datalog.language.grammar import parse
+from transom.policy.datalog.language.rendering import rendered, rendered_all
 
 SLIPS = sorted((Path(__file__).parent / "slips").glob("*.txt"))
 

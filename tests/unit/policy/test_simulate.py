@@ -6,15 +6,21 @@ from typing import Any
 
 import pytest
 
-from transom.policy.datalog.changes import Change, PolicyIn, RowsIn, RuleIn
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import Busy, Limits, TooMuch
-from transom.policy.datalog.explain import explain
+from transom.policy.datalog.engine.engine import Busy, Limits, TooMuch
 from transom.policy.datalog.faults import Refused
-from transom.policy.datalog.simulate import Bounds, Question, Simulation, simulate, simulating
+from transom.policy.datalog.language.syntax import Mode
+from transom.policy.datalog.reasons.explain import explain
+from transom.policy.datalog.reasons.why_not import why_not
+from transom.policy.datalog.rules.changes import Change, PolicyIn, RowsIn, RuleIn
+from transom.policy.datalog.simulation.simulate import (
+    Bounds,
+    Question,
+    Simulation,
+    simulate,
+    simulating,
+)
 from transom.policy.datalog.states import State
-from transom.policy.datalog.syntax import Mode
-from transom.policy.datalog.why_not import why_not
 from transom.policy.datalog.workspace import Workspace
 
 from support.datalog_picture import picture

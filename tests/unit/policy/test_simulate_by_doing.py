@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from transom.policy.datalog.changes import Change, RuleIn, RuleOut
 from transom.policy.datalog.faults import Refused
-from transom.policy.datalog.printing import text_of
-from transom.policy.datalog.simulate import Simulation, simulate
+from transom.policy.datalog.language.printing import text_of
+from transom.policy.datalog.rules.changes import Change, RuleIn, RuleOut
+from transom.policy.datalog.simulation.simulate import Simulation, simulate
 from transom.policy.datalog.workspace import Workspace
 
 SEQUENCES = 400

@@ -13,7 +13,7 @@ from itertools import product
 
 import pytest
 
-from transom.policy.datalog.simulate import simulate
+from transom.policy.datalog.simulation.simulate import simulate
 from transom.policy.datalog.workspace import Workspace
 
 from support.datalog_picture import picture

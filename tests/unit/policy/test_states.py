@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether an answer is complete, and of what."""
 
-from transom.policy.datalog.changes import PolicyIn, SchemaIn
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.program import Program, Schema
+from transom.policy.datalog.rules.changes import PolicyIn, SchemaIn
+from transom.policy.datalog.rules.program import Program, Schema
 from transom.policy.datalog.states import (
     ABSENT,
     LIVE,

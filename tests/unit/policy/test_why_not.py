@@ -3,13 +3,13 @@
 
 import pytest
 
-from transom.policy.datalog import why_not as module
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import TooMuch
+from transom.policy.datalog.engine.engine import TooMuch
 from transom.policy.datalog.faults import Refused
+from transom.policy.datalog.reasons import why_not as module
+from transom.policy.datalog.reasons.telling import why_not_text
+from transom.policy.datalog.reasons.why_not import Obstacle, Reason, asking_why_not, why_not
 from transom.policy.datalog.states import State
-from transom.policy.datalog.telling import why_not_text
-from transom.policy.datalog.why_not import Obstacle, Reason, asking_why_not, why_not
 from transom.policy.datalog.workspace import Workspace
 
 RULES = """

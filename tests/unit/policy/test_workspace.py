@@ -3,12 +3,12 @@
 
 import pytest
 
-from transom.policy.datalog.changes import PolicyIn, RuleIn, RuleOut
-from transom.policy.datalog.engine import Busy, Limits, TooMuch
+from transom.policy.datalog.engine.engine import Busy, Limits, TooMuch
 from transom.policy.datalog.faults import Refused
+from transom.policy.datalog.language.syntax import Mode
 from transom.policy.datalog.questions import QUERY
+from transom.policy.datalog.rules.changes import PolicyIn, RuleIn, RuleOut
 from transom.policy.datalog.states import State
-from transom.policy.datalog.syntax import Mode
 from transom.policy.datalog.values import BadValue, real
 from transom.policy.datalog.workspace import Workspace
 

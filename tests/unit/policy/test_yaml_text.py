@@ -3,8 +3,8 @@
 
 import pytest
 
-from transom.policy.datalog.facts import BadFacts, facts_of, in_order
-from transom.policy.datalog.yaml_text import yaml_tree
+from transom.policy.datalog.cases.facts import BadFacts, facts_of, in_order
+from transom.policy.datalog.cases.yaml_text import yaml_tree
 
 
 def test_cells_without_quotes_are_read_as_in_a_rule() -> None:

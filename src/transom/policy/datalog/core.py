@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NewType, TypeAlias
 
-from transom.policy.datalog.syntax import Constant, Variable
+from transom.policy.datalog.language.syntax import Constant, Variable
 
 TableId = NewType("TableId", str)
 """`policy:table`, `policy:table+`, or `policy:execute[nova:servers.pause]`: one table of all."""

@@ -9,19 +9,13 @@ for its head.
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from transom.policy.datalog.checks import builtin_of, checked_query, truth_of
-from transom.policy.datalog.columns import arguments, is_anonymous
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.dependencies import below
-from transom.policy.datalog.engine import QUERY, Engine
+from transom.policy.datalog.engine.engine import QUERY, Engine
+from transom.policy.datalog.engine.readers import Seen
 from transom.policy.datalog.faults import Fault, Refused, Source
-from transom.policy.datalog.grammar import parse_query
-from transom.policy.datalog.names import meant, table_id
-from transom.policy.datalog.printing import text_of
-from transom.policy.datalog.program import Program
-from transom.policy.datalog.readers import Seen
-from transom.policy.datalog.states import Completeness, States
-from transom.policy.datalog.syntax import (
+from transom.policy.datalog.language.grammar import parse_query
+from transom.policy.datalog.language.printing import text_of
+from transom.policy.datalog.language.syntax import (
     Atom,
     Constant,
     Literal,
@@ -31,6 +25,12 @@ from transom.policy.datalog.syntax import (
     Term,
     Variable,
 )
+from transom.policy.datalog.rules.checks import builtin_of, checked_query, truth_of
+from transom.policy.datalog.rules.columns import arguments, is_anonymous
+from transom.policy.datalog.rules.dependencies import below
+from transom.policy.datalog.rules.names import meant, table_id
+from transom.policy.datalog.rules.program import Program
+from transom.policy.datalog.states import Completeness, States
 from transom.policy.datalog.values import Row
 
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.dependencies import below
-from transom.policy.datalog.program import Program
+from transom.policy.datalog.rules.dependencies import below
+from transom.policy.datalog.rules.program import Program
 
 
 class State(StrEnum):

@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from transom.policy.datalog.changes import (
+from transom.policy.datalog.core import TableId
+from transom.policy.datalog.engine.engine import Engine, Limits, finished
+from transom.policy.datalog.engine.tables import Delta
+from transom.policy.datalog.faults import Fault, Refused, Source
+from transom.policy.datalog.language.grammar import parse
+from transom.policy.datalog.language.printing import text_of
+from transom.policy.datalog.language.syntax import Event, Mode, Rule
+from transom.policy.datalog.questions import Answer, asking, fact_text
+from transom.policy.datalog.rules.changes import (
     Change,
     Changed,
     PolicyIn,
@@ -24,17 +32,9 @@ from transom.policy.datalog.changes import (
     SchemaIn,
     changed,
 )
-from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine import Engine, Limits, finished
-from transom.policy.datalog.faults import Fault, Refused, Source
-from transom.policy.datalog.grammar import parse
-from transom.policy.datalog.names import TIME_POLICY, atom_of, policy_of, table_fault
-from transom.policy.datalog.printing import text_of
-from transom.policy.datalog.program import Kind, Program, Schema
-from transom.policy.datalog.questions import Answer, asking, fact_text
+from transom.policy.datalog.rules.names import TIME_POLICY, atom_of, policy_of, table_fault
+from transom.policy.datalog.rules.program import Kind, Program, Schema
 from transom.policy.datalog.states import LIVE, State, States, TableState
-from transom.policy.datalog.syntax import Event, Mode, Rule
-from transom.policy.datalog.tables import Delta
 from transom.policy.datalog.values import Row, encoded_row
 
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
