@@ -443,10 +443,9 @@ class Terminal:
     def until(self, wanted: str, again: str = "") -> None:
         """Waits till it is shown, behind what was waited for before.
 
-        `again`: keys that are typed, and once more each second: Python misses a Ctrl-C that comes
-        after the prompt is shown and before it waits for keys.
+        `again`: keys that are typed after each quiet second: Python misses a Ctrl-C that comes
+        after the prompt is shown and before it waits for keys, or between a line and its work.
         """
-        self.type(again)
         deadline_s = time.monotonic() + END_S
         while wanted not in self.text[self._seen :]:
             left_s = deadline_s - time.monotonic()

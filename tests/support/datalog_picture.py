@@ -12,10 +12,10 @@ from transom.policy.datalog.engine.tables import Table
 from transom.policy.datalog.values import Truth
 
 OUT_OF_SIGHT = {
-    "_estimates", "_touched_most", "_trial", "asked", "faults", "heap", "interned", "meter",
+    "_estimates", "_touched_most", "_trial", "asked", "heap", "interned", "meter",
     "matches", "plan", "planned_rows", "rank", "rule", "traced", "trying",
 }  # fmt: skip
-"""What may stay: guesses that only make plans, what was seen of builtins, what is bounded. And what
+"""What may stay: guesses that only make plans, and what is bounded. And what
 never changes."""
 
 

@@ -296,7 +296,7 @@ def small(seed: int) -> Iterator[None]:
     with ExitStack() as stack:
         for name, sizes in SIZES.items():
             module, _, constant = name.partition(".")
-            module = import_module(f"transom.policy.datalog.{module}")
+            module = import_module(f"transom.policy.datalog.engine.{module}")
             stack.callback(setattr, module, constant, getattr(module, constant))
             setattr(module, constant, draw.choice(sizes))
         yield

@@ -20,8 +20,8 @@ REPEATED: Final = 0.9
 class Interned:
     """`most`: values that are remembered, give or take those of one call."""
 
-    def __init__(self, most: int = VALUES_MOST) -> None:
-        self.most = most
+    def __init__(self) -> None:
+        self.most = VALUES_MOST
         self.values: dict[Value, Value] = {}
 
     def rows(self, rows: Sequence[Row]) -> dict[Row, int]:
