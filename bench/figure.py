@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGES = ROOT / "docs" / "explanation"
 OURS, PEER = "transom", "oslo.messaging 18"
-LABEL_PX, SCALE_PX, NOTE_PX, ROW_PX, TOP_PX = 250, 300, 250, 34, 56
+LABEL_PX, SCALE_PX, NOTE_PX, ROW_PX, TOP_PX = 250, 300, 280, 34, 56
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .note { fill: #59636e } .title { font-weight: 600; font-size: 15px }
