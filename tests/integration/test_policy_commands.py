@@ -224,9 +224,10 @@ def test_a_folder_without_cases_is_no_success(suite: Suite, path: str) -> None:
     [
         ("nova:servers.csv", "id,name\na,b\nc\n", "nova:servers.csv:3: 1 cell for 2 columns: "),
         ("nova:servers.csv", 'id,name\n"a', "nova:servers.csv:2: a quote is not closed"),
-        ("nova:servers.csv", "id\n\udce4\n", "nova:servers.csv: is not UTF-8"),
+        ("nova:servers.csv", "id\n\udce4\n", "nova:servers.csv:2: is not UTF-8; save "),
         ("facts.json", '{"nova:servers": [', "facts.json:1:19: "),
         ("facts.yaml", "nova:servers: [", "facts.yaml:2:1: "),
+        ("facts.yaml", "nova:servers:\n\t- {id: a}\n", "facts.yaml:2:1: a tab; "),
         ("facts.yaml", "servers: []", "facts.yaml:1: 'servers' is no table"),
         ("facts.yaml", "nova:servers:\n- {id: a}\n- [b]\n", "facts.yaml:3: rows are all"),
         ("nova:sevrers.csv", "id\na\n", "nova:sevrers: did you mean `nova:servers`?"),
@@ -312,15 +313,24 @@ def test_a_folder_without_rules_is_told(suite: Suite, verb: str) -> None:
 def test_what_is_no_text_is_told(suite: Suite) -> None:
     (suite.folder / "vms/bytes.dl").write_bytes(b"p(1)\n\xff\n")
     done = suite.run("lint", "vms")
-    assert (done.returncode, "vms/bytes.dl: is not UTF-8, at byte 6" in done.stderr) == (1, True)
+    assert (done.returncode, "vms/bytes.dl:2: is not UTF-8" in done.stderr) == (1, True)
     words = [sys.executable, "-m", "transom.cli", "policy", "fmt", "-"]
     piped = subprocess.run(words, input=b"\xff", capture_output=True, check=False, timeout=END_S)
     assert (piped.returncode, piped.stdout) == (1, b"")
-    assert b"standard input: is not UTF-8, at byte 1" in piped.stderr
+    assert b"standard input:1: is not UTF-8" in piped.stderr
     words[-2:] = ["repl"]
     piped = subprocess.run(words, input=b"\xff\np(1)\np(x)?", capture_output=True, check=False)
     assert piped.returncode == 1
     assert piped.stdout.endswith(b"p(1)\n(1 row)\n")
+
+
+def test_fmt_takes_of_a_folder_only_what_is_a_file(suite: Suite) -> None:
+    suite.write("more/a.dl", "p(x):-q(x)\n")
+    (suite.folder / "more" / "b.dl").mkdir()
+    (suite.folder / "more" / "c.dl").symlink_to("nowhere")
+    os.mkfifo(suite.folder / "more" / "d.dl")
+    done = suite.run("fmt", "more")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "more/a.dl\n", "")
 
 
 def test_fmt_takes_a_pipe(suite: Suite) -> None:
@@ -385,6 +395,29 @@ def test_a_wrong_line_changes_nothing_and_is_told_with_its_number(suite: Suite) 
     assert "nowhere.dl" in done.stdout
     assert "write :explain ATOM" in done.stdout
     assert done.stdout.endswith("p(1)\n(1 row)\n")
+
+
+def test_a_word_of_leaving_and_a_sign_are_no_facts(suite: Suite) -> None:
+    done = suite.run("repl", given="exit\nhelp\nnova:servers-(1)\np+(1)\nexit()\nexit?\n:tables\n")
+    assert "write `:quit`; `exit()` is a fact" in done.stdout
+    assert "write `:help`; `help()` is a fact" in done.stdout
+    assert done.stdout.count("a row comes without it, and goes with :drop") == 2
+    assert (done.returncode, "nova:" in done.stdout) == (1, False)
+    assert done.stdout.endswith("exit\n(1 row)\nscratch:exit  1 row, live\n")
+
+
+def test_a_question_about_a_table_that_nothing_makes_says_which_was_meant(suite: Suite) -> None:
+    done = suite.run("repl", "vms", given="eror(x)?\n")
+    assert done.stdout.endswith(
+        "nothing makes vms:eror; it counts as empty; did you mean `error`?)\n"
+    )
+    done = suite.run("simulate", "vms", "--query", "eror(x)")
+    assert "nothing makes vms:eror; it counts as empty; did you mean `error`?" in done.stderr
+
+
+def test_lint_says_where_columns_are_said(suite: Suite) -> None:
+    (suite.folder / "alone.dl").write_text("p(x) :- other:servers(id=x)\n")
+    assert "hint: say them in schema.yaml" in suite.run("lint", "alone.dl").stdout
 
 
 def test_a_file_that_is_loaded_again_takes_the_place_of_what_it_was(suite: Suite) -> None:

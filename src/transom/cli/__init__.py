@@ -322,7 +322,8 @@ def _of_queue(verbs: _Commands, name: str, says: str) -> argparse.ArgumentParser
 def _policy(commands: _Commands) -> None:
     """To write policies and try them; needs no server."""
     policy = commands.add_parser("policy", help="write policies, test them, try them by hand")
-    verbs = policy.add_subparsers(required=True, metavar="VERB")
+    mixed: type[argparse.ArgumentParser] = _Mixed
+    verbs = policy.add_subparsers(required=True, metavar="VERB", parser_class=mixed)
     test = _of_policy(
         verbs, "test", "policy_test:test", "run the cases of policies", "test library --coverage"
     )

@@ -112,7 +112,9 @@ def rule_files(paths: Iterable[Path]) -> Iterator[Path]:
     """These files, and every file of rules below these folders, each once. Raises: BadFacts."""
     seen: set[Path] = set()
     for path in map(_absolute, paths):
-        below = sorted(path.rglob("*" + RULES)) if path.is_dir() else [path]
+        below = [path]
+        if path.is_dir():
+            below = sorted(one for one in path.rglob("*" + RULES) if one.is_file())
         below = [one for one in below if one.name != EXPECTED]
         if not below:
             raise BadFacts(f"{shown(path)}: no rules (*{RULES}) in it")
@@ -168,7 +170,12 @@ def _text(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadFacts(f"{name}: is not UTF-8, at byte {error.start + 1}") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadFacts(_not_utf_8(name, line)) from error
+
+
+def _not_utf_8(name: str, line: int) -> str:
+    return f"{name}:{line}: is not UTF-8; save the file as UTF-8"
 
 
 def shown(path: Path) -> str:
@@ -246,10 +253,10 @@ def _tell_unknown(folder: Path, warn: Warn) -> None:
 
 def _lines(path: Path) -> Generator[str, None, None]:
     """Raises: BadFacts for what is no text."""
-    number = 0
-    with path.open(encoding="utf-8", newline="\n") as file:
-        try:
-            for number, line in enumerate(file, 1):  # noqa: B007 (told if the next cannot be read)
-                yield line
-        except UnicodeDecodeError as error:
-            raise BadFacts(f"{shown(path)}: is not UTF-8, behind line {number}") from error
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode()
+            except UnicodeDecodeError as error:
+                raise BadFacts(_not_utf_8(shown(path), number)) from error
+            yield text

@@ -57,6 +57,7 @@ COMMANDS = {
     "help": ("", "list this"),
     "quit": ("", "end, as Ctrl-D does"),
 }
+WORDS_OF_LEAVING = {"exit": "quit", "quit": "quit", "bye": "quit", "help": "help"}
 NO_CHANGE = ("rule-there", "rule-not-there")
 
 
@@ -108,7 +109,11 @@ class Session:
     # Rules, facts and questions
 
     def _insert(self, text: str) -> Iterator[str]:
+        if text in WORDS_OF_LEAVING:
+            raise BadFacts(f"write `:{WORDS_OF_LEAVING[text]}`; `{text}()` is a fact")
         rules = self.workspace.rules_of(self._placed(text), "input")
+        if any(rule.head.name.sign for rule in rules):
+            raise BadFacts("a sign is for :simulate; a row comes without it, and goes with :drop")
         placed = [RuleIn(*self._owner(rule)) for rule in rules]
         program = self.workspace.program
         new = dict.fromkeys(one.policy for one in placed if one.policy not in program.policies)

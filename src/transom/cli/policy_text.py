@@ -8,10 +8,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from transom.cli.policy_files import Material, material, read_input, read_source, rule_files, shown
 from transom.cli.policy_world import (
+    SCHEMA_HINT,
     fault_object,
     faults_told,
     has_errors,
@@ -60,7 +62,10 @@ def _faults(found: Material, mode: Mode) -> Sequence[Fault]:
         loader.rules((rules.policy, rules.text) for rules in found.rules)
     except Refused as refused:
         return refused.faults
-    return lint_faults(loader.workspace.program)
+    return [
+        replace(fault, hint=fault.hint or SCHEMA_HINT) if fault.code == "rule-waits" else fault
+        for fault in lint_faults(loader.workspace.program)
+    ]
 
 
 def fmt(options: argparse.Namespace) -> int:

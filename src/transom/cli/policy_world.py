@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from itertools import islice
-from typing import TextIO
+from typing import Final, TextIO
 
 from transom.cli.policy_files import Material, Warn, read_facts
 from transom.policy.datalog.cases.facts import BadFacts
@@ -18,11 +18,13 @@ from transom.policy.datalog.faults import Fault, Refused, Severity, Source
 from transom.policy.datalog.language.grammar import parse_atom
 from transom.policy.datalog.language.rendering import rendered_all
 from transom.policy.datalog.language.syntax import Mode
-from transom.policy.datalog.rules.names import TIME_POLICY, policy_of
+from transom.policy.datalog.rules.names import TIME_POLICY, meant, policy_of
+from transom.policy.datalog.rules.program import Program
 from transom.policy.datalog.states import State
 from transom.policy.datalog.workspace import Workspace
 
 Command = Callable[..., int]
+SCHEMA_HINT: Final = "say them in schema.yaml"
 
 
 def workspace(found: Material, mode: Mode, warn: Warn, time: str = "") -> Workspace:
@@ -41,10 +43,9 @@ def workspace(found: Material, mode: Mode, warn: Warn, time: str = "") -> Worksp
 
 def refuse_waiting(made: Workspace) -> None:
     """Raises: Refused if a rule is not in force, since nobody says the columns that it names."""
-    hint = "say them in schema.yaml"
     waiting = [fault for entry in made.program.entries.values() for fault in entry.faults]
     if waiting:
-        raise Refused([replace(fault, hint=fault.hint or hint) for fault in waiting])
+        raise Refused([replace(fault, hint=fault.hint or SCHEMA_HINT) for fault in waiting])
 
 
 def absences(made: Workspace, tables: Iterable[TableId], time_hint: str) -> list[str]:
@@ -52,13 +53,34 @@ def absences(made: Workspace, tables: Iterable[TableId], time_hint: str) -> list
     found = made.states.completeness_of(made.program, dict.fromkeys(tables)).of
     lacking = [table for table, state in found if state.state is not State.LIVE]
     texts = [
-        f"nothing fills {table}; it counts as empty"
+        f"nothing fills {table}; it counts as empty{_near(made.program, table)}"
         for table in lacking
         if policy_of(table) != TIME_POLICY
     ]
-    if len(texts) < len(lacking):
+    unmade = [table for table, _ in found if _is_unmade(made.program, table)]
+    untimely = len(texts) < len(lacking)
+    texts += [
+        f"nothing makes {table}; it counts as empty{_near(made.program, table)}" for table in unmade
+    ]
+    if untimely:
         texts.append(f"rules read the time, and nobody says it: {time_hint}")
     return texts
+
+
+def _is_unmade(program: Program, table: TableId) -> bool:
+    """Of a policy, not of a source."""
+    made = (program.heads, program.facts, program.inputs)
+    return not program.is_filled(table) and all(table not in tables for tables in made)
+
+
+def _near(program: Program, table: TableId) -> str:
+    """Of a name that no schema has, the one that was meant."""
+    if program.columns(table) is not None:
+        return ""
+    policy, _, name = table.partition(":")
+    others = {other.partition(":")[2] for other in program.tables(policy)} - {name}
+    hint = meant(name, sorted(others))
+    return hint and f"; {hint}"
 
 
 def known_columns(found: Material, mode: Mode) -> Loader:

@@ -243,6 +243,25 @@ def test_a_rule_that_no_longer_fits_its_source_waits_and_holds_again_later() -> 
     assert [note.code for note in gone.notes] == ["unknown-policy"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (("id", "zone", "name"), ["column 1 of nova:servers, which was `name`, is `zone` now"]),
+        (("id",), ["column 1 of nova:servers, which was `name`, is none now"]),
+        (("id", "name", "zone"), []),
+        (("uuid", "name"), []),
+    ],
+)
+def test_a_rule_that_gives_moved_columns_by_place_is_told(
+    columns: tuple[str, ...], said: list[str]
+) -> None:
+    rules = "p(n) :- nova:servers(_, n)  q(n) :- nova:servers(name=n)  r(i) :- nova:servers(i)"
+    before = program(PolicyIn("a"), PolicyIn("nova", "datasource"), SERVERS, ("a", rules))
+    after = SchemaIn("nova", Schema({"servers": columns}))
+    told = [one for one in taken(before, after).notes if one.code == "columns-moved"]
+    assert [one.message for one in told if one.span.text.endswith("(_, n)")] == said
+
+
 def test_what_a_schema_of_ones_own_contradicts_is_refused() -> None:
     before = program(PolicyIn("a"), ("a", "p(x) :- q(x)  r(1) r(2)"))
     assert codes(before, SchemaIn("a", Schema({"q": ("x", "y")}))) == []
@@ -347,6 +366,21 @@ def test_rows_that_a_new_schema_does_not_fit_are_dropped() -> None:
 
 
 @pytest.mark.alone
+def test_rows_of_a_table_that_its_source_no_longer_has_are_dropped() -> None:
+    before = program(PolicyIn("nova", "datasource"), SERVERS, RowsIn(INPUT, {(1, 2): 1}))
+    for complete in (False, True):
+        gone = taken(before, SchemaIn("nova", Schema({"others": ("id",)}, complete)))
+        assert (gone.dropped, INPUT in gone.program.inputs) == ((INPUT,), False)
+
+
+@pytest.mark.parametrize("text", ["f(x{}) ", "h(x) :- not q{}(x). "])
+def test_of_thousands_of_faults_the_first_are_told(text: str) -> None:
+    many = "".join(text.format(number) for number in range(1000))
+    found = refused(BASE, ("a", many))
+    assert [fault.code for fault in found[-2:]] == [found[0].code, "too-many-faults"]
+    assert 200 < len(found) < 210
+
+
 def test_a_rule_into_thousands_is_taken_in_milliseconds() -> None:
     text = " ".join(f"t{n}(x) :- t{n - 1}(x), s(x, y), not u{n}(y)." for n in range(1, 5001))
     before = program(PolicyIn("a"), ("a", text))
@@ -357,3 +391,13 @@ def test_a_rule_into_thousands_is_taken_in_milliseconds() -> None:
         changed(before, steps)
         taken_s.append(time.perf_counter() - start)
     assert min(taken_s) < 0.05
+
+
+@pytest.mark.parametrize("name", ["]", "x]", "(x", "a b", "execute[]", "insert[q]", "+", "not"])
+def test_facts_of_a_name_that_no_text_can_say_are_refused(name: str) -> None:
+    rows = {(1,): 1}
+    (fault,) = refused(BASE, RowsIn(TableId(f"a:{name}"), rows))
+    assert fault.code == "table-name"
+    assert taken(BASE, RowsIn(TableId(f"nova:{name}"), rows)).rows
+    for good in ("q", "q+", "q:r", "execute[nova:go]"):
+        assert taken(BASE, RowsIn(TableId(f"a:{good}"), rows)).program.facts

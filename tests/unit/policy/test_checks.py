@@ -119,6 +119,19 @@ def test_what_was_meant_is_said() -> None:
     assert only("b:p(x) :- r(x)").hint == "put it into `b`"
     assert only("a:p(x) :- r(x)").hint == "write `p`"
     assert only("r(x)").hint == 'for a text write "x"'
+    assert only("p(x) :- r(x), not q(x, z)").hint.startswith("write `_` if any value will do")
+    assert only("nova:servers(x, y, z) :- q(x, y), r(z)").hint.startswith("`nova` is a source,")
+    assert only("p(x) :- servers(id=x)").hint == "did you mean `nova:servers`?"
+    assert only("p(x) :- nova.servers(id=x)").hint == "did you mean `nova:servers`?"
+
+
+def test_a_fact_behind_a_rule_may_lack_its_comma() -> None:
+    comma = "if it belongs to the rule before it, a comma is missing"
+    (fault,) = refused(WORLD, ("a", "p(x) :- r(x) r(x)"))
+    assert fault.hint == f'for a text write "x"; {comma}'
+    (fault,) = refused(WORLD, ("a", 'p(x) :- r(x)\n  equal("a", "b")'))
+    assert fault.hint == comma
+    assert only('equal("a", "b")').hint == ""
 
 
 def test_the_variable_is_named_and_what_binds() -> None:

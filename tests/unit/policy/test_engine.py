@@ -537,6 +537,17 @@ def test_taking_back_one_of_two_rules_goes_in_slices_too() -> None:
     assert finished(steps) == {}
 
 
+def test_many_small_steps_are_slices_too() -> None:
+    # Each row of p touches few rows, and each of many rules does.
+    names = [f"rule {at}" for at in range(50)]
+    some = engine(
+        rule(Q, "xz", match(P, "xy"), match(P, "yz", place=1)),
+        *(rule(R, "x", match(S, "xy"), match(P, "y_", place=1), name=name) for name in names),
+    )
+    assert sum(1 for _ in some.transacting({P: added(*((at, at) for at in range(SLICE)))})) > 1
+    assert sum(1 for _ in some.transacting({S: added(*((at, at) for at in range(100)))})) > 1
+
+
 def test_each_row_of_a_self_join_may_take_many_slices() -> None:
     some = engine(
         rule(Q, "x", match(P, "xy"), match(P, "yx", place=1), match(R, "z", place=2)),

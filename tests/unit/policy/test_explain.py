@@ -6,7 +6,7 @@ import json
 import pytest
 
 from transom.policy.datalog.core import TableId
-from transom.policy.datalog.engine.engine import finished
+from transom.policy.datalog.engine.engine import TooMuch, finished
 from transom.policy.datalog.faults import Refused
 from transom.policy.datalog.reasons.explain import (
     Bounds,
@@ -79,6 +79,17 @@ def test_an_atom_with_variables_asks_for_any_row_that_fits_it() -> None:
     assert explained(some, "twice(x, x)").row == (2, 2)
     assert explained(some, "twice(_, _)").row == (1, 2)
     assert explain(some, "twice(3, x)", "p") is None
+
+
+def test_all_ways_have_an_end_and_so_has_the_search() -> None:
+    facts = "".join(f"t({at}) " for at in range(60))
+    some = workspace(f"h(0) :- t(x), t(y). n(count(x)) :- t(x), t(y). {facts}")
+    found = explained(some, "h(0)", Bounds(ways=None, rows=5))
+    assert (found.count, len(found.ways)) == (3600, 5)
+    few = Bounds(ways=None, rows=10_000, touched=1000)
+    for atom in ("h(0)", "n(60)"):
+        with pytest.raises(TooMuch, match="looked at"):
+            explain(some, atom, "p", few)
 
 
 def test_rows_of_rows_are_explained_once() -> None:

@@ -98,8 +98,8 @@ def test_a_file_may_be_empty() -> None:
         ({"nova:servers": [{"id": "a"}, ["b"]]}, "row 2: rows are all objects"),
         ({"nova:servers": [["a"], {"id": "b"}]}, "row 2: rows are all objects"),
         ({"nova:servers": ["a"]}, "row 1: rows are all objects"),
-        ({"nova:servers": [[["a"]]]}, "row 1: list is no value of a cell"),
-        ({"nova:servers": [{"id": {}}]}, "nova:servers: dict is no value of a cell"),
+        ({"nova:servers": [[["a"]]]}, "row 1: a list is no value of a cell"),
+        ({"nova:servers": [{"id": "a"}, {"id": {}}]}, "row 2: an object is no value of a cell"),
     ],
 )
 def test_what_is_no_table_of_rows_is_refused_with_its_place(tree: object, says: str) -> None:

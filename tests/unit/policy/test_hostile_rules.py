@@ -5,7 +5,7 @@ nothing is changed by them."""
 import pytest
 
 from transom.policy.datalog.core import Builtin, Call, CoreRule, Fold, Match, TableId
-from transom.policy.datalog.engine.engine import Engine, Limits, TooMuch
+from transom.policy.datalog.engine.engine import Engine, Limits, TooMuch, finished
 from transom.policy.datalog.faults import Refused
 from transom.policy.datalog.language.syntax import Constant, Variable
 from transom.policy.datalog.values import BadValue, real
@@ -82,14 +82,40 @@ def test_more_loops_than_python_nests_are_no_matter() -> None:
     assert not engine.rows(table("h"))
 
 
-def test_a_long_chain_of_views_does_not_exhaust_the_stack() -> None:
+@pytest.mark.parametrize("levels", [2, 5])
+def test_loops_too_deep_for_one_function_go_in_slices_and_have_an_end(levels: int) -> None:
+    # Each function alone touches less than a slice.
+    body: list[Match] = []
+    for at in range(levels * 11):
+        body.append(Match(table("one" if at % 11 else "t"), (Variable(f"x{at}"),), place=at))
+    rule = CoreRule("deep", table("h"), (Variable("x0"),), tuple(body))
+    engine = Engine(SMALL)
+    engine.transact({table("t"): numbers(40), table("one"): numbers(1)})
+    if levels == 2:
+        touched = engine.touched
+        assert sum(1 for _ in engine.asking(rule)) >= (engine.touched - touched) // 1024 > 1
+        engine.transact(added=[rule])
+        touched = engine.touched
+        assert finished(engine.failing("deep", (1,))) is None
+        assert engine.touched - touched < 100  # the first that is found ends the search
+        failing = finished(engine.failing("deep", (50,)))
+        assert failing is not None
+        assert failing.place == 0
+        return
+    with pytest.raises(TooMuch, match="looked at"):
+        engine.ask(rule)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_long_chain_of_views_does_not_exhaust_the_stack(step: int) -> None:
     engine = Engine()
     x = Variable("x")
     views = [
         CoreRule(f"r{at}", table(f"v{at + 1}"), (x,), (Match(table(f"v{at}"), (x,)),))
         for at in range(3000)
     ]
-    engine.transact(added=views)
+    views = views[::step]
+    assert sum(1 for _ in engine.transacting(added=views)) >= 3000
     assert len(engine.transact({table("v0"): {("a",): 1}})) == 3001
     with pytest.raises(ValueError, match="depend on itself"):
         back = CoreRule("back", table("v0"), (x,), (Match(table("v3000"), (x,)),))
@@ -97,6 +123,18 @@ def test_a_long_chain_of_views_does_not_exhaust_the_stack() -> None:
     assert len(engine.transact({table("v0"): {("a",): -1}})) == 3001
     engine.transact(removed=[rule.name for rule in views])
     engine.forget()
+    assert not any(engine.sizes().values())
+
+
+def test_rules_that_come_together_and_make_a_cycle_are_refused() -> None:
+    engine = Engine()
+    x = Variable("x")
+    rules = [
+        CoreRule(f"r{at}", table(f"v{at}"), (x,), (Match(table(f"v{(at + 1) % 3}"), (x,)),))
+        for at in range(3)
+    ]
+    with pytest.raises(ValueError, match="depend on itself"):
+        engine.transact(added=rules)
     assert not any(engine.sizes().values())
 
 

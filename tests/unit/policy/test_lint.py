@@ -167,7 +167,12 @@ def test_what_was_meant_is_said() -> None:
     assert hints("p(x) :- nova:servrs(x)") == ["did you mean `servers`?"]
     assert hints("p(x) :- novaa:servers(x)") == ["did you mean `nova`?"]
     assert hints("p(x) :- q(x), b:s(x, y)") == ["write `_` if any value will do"]
+    assert hints("p(x) :- b:s(x, ERROR)") == [
+        'write `_` if any value will do, and "ERROR" if it is a text'
+    ]
     assert hints("p(x) :- b:s(x, True)") == ["write `true`"]
+    assert hints("p(x) :- b:s(x, NULL)") == ["write `null`"]
+    assert hints('p(x) :- q(x), startswith(x, "a")') == ["did you mean `starts_with`?"]
     assert hints("execute[go(x)] :- q(x)") == ["name its source: execute[nova:go(...)]"]
 
 

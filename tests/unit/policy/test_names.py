@@ -68,3 +68,8 @@ def test_such_a_policy_can(name: str) -> None:
 def test_what_was_meant_is_found_if_it_is_near() -> None:
     assert meant("sevrers", ["servers", "ports"]) == "did you mean `servers`?"
     assert meant("x", ["servers"]) == ""
+
+
+@pytest.mark.parametrize("name", ["]", "x]", "execute[]", "[x]"])
+def test_names_of_sources_that_look_like_actions_are_none(name: str) -> None:
+    assert atom_of(TableId(f"nova:{name}"), "p").name.table == name

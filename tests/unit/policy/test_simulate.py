@@ -191,6 +191,22 @@ def test_rows_of_a_simulation_make_no_table_live() -> None:
     assert some.states.of(some.program, TableId("nova:servers")).state is State.LIVE
 
 
+def test_it_is_no_more_complete_than_the_actions_that_it_tells_or_misses() -> None:
+    some = workspace("execute[stop(x)] :- error(x), not nova:kept(x).  error(x) :- a(x).")
+    some.insert("execute[start(x)] :- nova:idle(x), error(x).  execute[other(x)] :- b(x).", "p")
+    found = simulate(some, "a(x)", "p", "a+(1)")
+    assert found.actions == ((TableId("p:execute[stop]"), (1,)),)
+    absent = ["nova:idle", "nova:kept"]
+    lacking = [table for table, one in found.completeness.of if one.state is not State.LIVE]
+    assert (found.completeness.complete, lacking) == (False, absent)
+    assert simulate(some, "a(x)", "p", "b+(1)").completeness.complete
+    assert simulate(some, "a(x)", "p").completeness.complete
+    rule = "insert[execute[go(x)] :- b(x), glance:images(x)]"
+    assert not simulate(some, "a(x)", "p", rule).completeness.complete
+    some.load({name: [] for name in absent})
+    assert simulate(some, "a(x)", "p", "a+(1)").completeness.complete
+
+
 def test_rules_that_wait_make_it_incomplete() -> None:
     some = workspace()
     some.create_policy("later", "datasource")

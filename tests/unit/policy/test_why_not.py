@@ -195,6 +195,17 @@ def test_a_large_table_is_looked_through_for_near_rows_only_by_an_index(
     assert text(some, "a(1, 4, 0)").endswith("  near to it is a(1, 5, 0)\n")
 
 
+def test_rules_share_what_may_be_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEARCHED_IN_ALL_MOST", 25)
+    facts = "".join(f"t({at}, {at}) " for at in range(10))
+    some = workspace(f"h(x) :- t(x, 1). h(x) :- t(x, 2). {facts}")
+    running = asking_why_not(some, "h(0)", "p")
+    assert sum(1 for _ in running) == 2  # one each
+    first, second = why_not(some, "h(0)", "p").obstacles
+    assert first.near.rows == ((1, 1), (0, 0))
+    assert not second.near.rows
+
+
 def test_a_long_search_goes_in_slices_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     some = workspace("a(z) :- b(x), b(y), plus(x, y, z).")
     some.update({TableId("p:b"): {(n,): 1 for n in range(100)}})

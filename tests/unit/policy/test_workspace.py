@@ -231,6 +231,19 @@ def test_updates_are_differences(work: Workspace) -> None:
     }
 
 
+def test_a_difference_makes_no_table_live_that_is_loading(work: Workspace) -> None:
+    work.set_schema("nova", {"servers": ["id"], "kept": ["id"]})
+    work.insert("bad(x) :- nova:servers(x), not nova:kept(x)", "a")
+    work.load({"nova:servers": [("v",)]})
+    kept = "nova:kept"
+    for delta in ({("w",): -1}, {("x",): 1}, {("x",): -1}):
+        work.update({kept: delta})
+        assert not work.select("bad(x)", "a").complete
+    work.load({kept: [("v",)]})
+    answer = work.select("bad(x)", "a")
+    assert (answer.rows, answer.complete) == ((), True)
+
+
 def test_rows_that_do_not_fit_are_refused_and_nothing_is_taken(work: Workspace) -> None:
     work.load({"nova:servers": [("v", 1)]})
     before = seen(work)
@@ -292,7 +305,7 @@ def test_time_is_a_row_of_four_tables_that_change_as_it_goes(work: Workspace) ->
         "2026-02-03 04:00:00",
     ]
     assert set(work.tick("2026-02-03 04:05:07").net) == {"time:now", "a:is"}
-    for wrong in ("2026-02-03", "2026-02-03T04:05:06", ""):
+    for wrong in ("2026-02-03", "2026-02-03T04:05:06", "2026-13-01 00:00:00", ""):
         with pytest.raises(Refused):
             work.tick(wrong)
 

@@ -32,6 +32,7 @@ def test_lists_and_objects_know_their_line() -> None:
     [
         ("a: [1", "f:2:1: did not find expected"),
         ("a: b: c", "f:1:5: mapping values are not allowed"),
+        ("a:\n\t- b", "f:2:1: a tab; YAML is indented by blanks"),
         ("a: &x [1]\nb: *x", "f:2:4: *x: aliases are not read"),
         ("a: !!python/name:os.system x", "f:1:4: tags"),
         ("a: !!map {}", "f:1:4: tags"),
@@ -47,6 +48,12 @@ def test_what_is_not_read_is_refused_with_its_place(text: str, says: str) -> Non
     with pytest.raises(BadFacts) as raised:
         yaml_tree(text, "f")
     assert raised.value.text.startswith(says)
+
+
+@pytest.mark.parametrize("text", ["a: \x01", "a: \ud800"])
+def test_characters_that_no_yaml_has_are_refused(text: str) -> None:
+    with pytest.raises(BadFacts, match=r"^f: "):
+        yaml_tree(text, "f")
 
 
 def test_a_bad_row_is_told_by_its_line() -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules as the engine takes them: names resolved, columns by place, body in an order that is safe.
 
-`checks` makes them of syntax trees; `plan` and `code` make functions of them; the proof's naive
-evaluator reads the same. Nothing in them says where a text was.
+`checks` makes them of syntax trees; `plan` and `functions` make functions of them; the proof's
+naive evaluator reads the same. Nothing in them says where a text was.
 
 Invariants of a `CoreRule`:
 1. Each variable of the head, of a negated literal, and each input of a call is bound by a positive

@@ -29,13 +29,6 @@ class Source:
         before = self.text.count("\n", 0, offset)
         return before + 1, offset - (self.text.rfind("\n", 0, offset) + 1) + 1
 
-    def line(self, number: int) -> str:
-        start = 0
-        for _ in range(number - 1):
-            start = self.text.index("\n", start) + 1
-        end = self.text.find("\n", start)
-        return self.text[start : len(self.text) if end < 0 else end]
-
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -52,10 +45,6 @@ class Span:
     def __str__(self) -> str:
         line, column = self.source.line_column(self.start)
         return f"{self.source.name}:{line}:{column}"
-
-    def to(self, other: "Span") -> "Span":
-        """From the start of this to the end of the other."""
-        return Span(self.source, self.start, max(self.end, other.end))
 
 
 NOWHERE = Span(Source("", ""), 0, 0)

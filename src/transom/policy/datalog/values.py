@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, Union
 
 INTEGER_BITS_MOST: Final = 256
-TEXT_CHARACTERS_MOST: Final = 1_000_000
+TEXT_CHARACTERS_MOST: Final = 100_000
 SHORT_CHARACTERS: Final = 1000
 """Most rows are short texts, which are as they should be."""
 
@@ -91,8 +91,10 @@ def encoded(plain: Any) -> Value:
         return truth(plain)
     if kind is float:
         return real(plain)
+    what = "a list" if isinstance(plain, list) else kind.__name__
+    what = "an object" if isinstance(plain, dict) else what
     raise BadValue(
-        f"{kind.__name__} is no value of a cell; those are strings, numbers, true, false and null"
+        f"{what} is no value of a cell; those are strings, numbers, true, false and null"
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from transom.policy.datalog.core import TableId
@@ -34,7 +35,7 @@ from transom.policy.datalog.rules.changes import (
 )
 from transom.policy.datalog.rules.names import TIME_POLICY, atom_of, policy_of, table_fault
 from transom.policy.datalog.rules.program import Kind, Program, Schema
-from transom.policy.datalog.states import LIVE, State, States, TableState
+from transom.policy.datalog.states import LIVE, LOADING, State, States, TableState
 from transom.policy.datalog.values import Row, encoded_row
 
 TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
@@ -129,6 +130,7 @@ class Workspace:
             wanted = dict.fromkeys(map(encoded_row, rows), 1)
             changes.append(RowsIn(table, self._difference(table, wanted)))
         outcome = self.change(changes)
+        finished(self.engine.replanning())
         for change in changes:
             if self.program.is_filled(change.table):
                 self.states.set(change.table, LIVE)
@@ -146,11 +148,18 @@ class Workspace:
         return wanted | gone if gone else wanted
 
     def update(self, tables: Mapping[TableId, Delta]) -> Outcome:
-        """Rows that come (1) and go (-1). A row that is there, or is not, is no change."""
+        """Rows that come (1) and go (-1), of cells. A row that is there, or is not, is no change.
+
+        A table that is loading goes on to: differences are not all rows, as those of `load` are.
+        """
         if all(map(self._fits, tables, tables.values())):
             return Outcome(self.engine.transact(tables))
         changes = [RowsIn(named_table(table), delta) for table, delta in tables.items()]
-        return self.change(changes)
+        loading = [table for table in tables if self.states.of(self.program, table) == LOADING]
+        outcome = self.change(changes)
+        for table in loading:
+            self.states.set(table, LOADING)
+        return outcome
 
     def _fits(self, table: TableId, delta: Delta) -> bool:
         """Whether nothing of the program hangs on it: the short way."""
@@ -159,7 +168,7 @@ class Workspace:
 
     def tick(self, time: str) -> Outcome:
         """It is `time`, in UTC, as `YYYY-MM-DD HH:MM:SS`."""
-        if not TIME.fullmatch(time):
+        if not _is_time(time):
             text = f"{time!r} is no time; it is written YYYY-MM-DD HH:MM:SS"
             raise Refused([Fault("time", text)])
         rows = {
@@ -216,6 +225,17 @@ class Workspace:
             finally:
                 self.program = program
                 self.states.restore(states)
+
+
+def _is_time(text: str) -> bool:
+    """Of the one form, and a day of the calendar."""
+    if not TIME.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _event_fault(event: Event) -> Fault:

@@ -182,8 +182,13 @@ def _of_objects(table: TableId, content: list[Any], name: str, where: str) -> Fa
                 places[column] = _place(cells, name, f"{where}: row {number}")
     columns = _columns(list(places), where)
     rows = [
-        _row([cells.get(column) for column in columns], columns, name, _place(cells, name, where))
-        for cells in content
+        _row(
+            [cells.get(column) for column in columns],
+            columns,
+            name,
+            _place(cells, name, f"{where}: row {number}"),
+        )
+        for number, cells in enumerate(content, 1)
     ]
     return Facts(table, columns, rows, where, places)
 

@@ -40,8 +40,12 @@ def yaml_tree(text: str, name: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise BadFacts(f"{place}: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
+        problem = error.problem or error.context
+        lines = text.split("\n")[mark.line : mark.line + 1] if mark else []
+        if any(line.lstrip(" ").startswith("\t") for line in lines):
+            problem = "a tab; YAML is indented by blanks"
+        raise BadFacts(f"{place}: {problem}") from error
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
         raise BadFacts(f"{name}: {error}") from error
     return reader.root
 

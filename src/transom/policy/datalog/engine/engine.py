@@ -31,7 +31,13 @@ from transom.policy.datalog.core import CoreRule, TableId
 from transom.policy.datalog.engine.readers import Faults, Seen
 from transom.policy.datalog.engine.tables import SLICE, UNKNOWN_ROWS, Delta, Table
 from transom.policy.datalog.engine.tracing import Derivation, Failing, derivations, failing
-from transom.policy.datalog.engine.transaction import Journal, Net, State, Transaction
+from transom.policy.datalog.engine.transaction import (
+    Journal,
+    Net,
+    State,
+    Transaction,
+    bottom_up,
+)
 from transom.policy.datalog.values import Row, Value
 
 GROWN: Final = 8
@@ -144,9 +150,9 @@ class Engine:
         for name in removed:
             if name not in both:
                 yield from run.remove(name)
-        for rule in added:
-            if rule.name not in both:
-                run.add(rule)
+        for rule in bottom_up([rule for rule in added if rule.name not in both]):
+            run.add(rule)
+            yield
 
     @contextmanager
     def trial(self) -> Iterator[None]:

@@ -177,6 +177,11 @@ class Groups:
         found = (self._row(key, group) for key, group in self.groups.items())
         return [row for row in found if row is not None]
 
+    def row(self, key: Row) -> Row | None:
+        """Of the head, for the group with these values; None: it gives nothing, or is not there."""
+        group = self.groups.get(key)
+        return None if group is None else self._row(key, group)
+
     def change(self, delta: Delta) -> dict[Row, int]:
         """Rows of the head that came (1) and went (-1), for rows of the bindings that did."""
         before: dict[Row, Row | None] = {}

@@ -134,7 +134,9 @@ class _Writer:
         self.functions = 0
 
     def write(self) -> None:
-        self._begin("run", ())
+        self._begin("run", ("delta", "out"))
+        self._line(f"left = {SLICE}")
+        self._loop("t, s", "delta")
         for name in self.plan.given:
             self._line(f"{self._name(name)} = t[{len(self.names) - 1}]")
         if self.plan.trigger is not None:
@@ -147,7 +149,7 @@ class _Writer:
             else:
                 self._access(number, step)
         self._emit()
-        self._end()
+        self._end(1)
 
     # Lines
 
@@ -157,12 +159,10 @@ class _Writer:
     def _begin(self, name: str, arguments: Iterable[str]) -> None:
         self.depth = 0
         self.loops = 0
-        self._line(f"def {name}({', '.join(('delta', 'out', *arguments))}):")
+        self._line(f"def {name}({', '.join(arguments)}):")
         self.depth = 1
         if self.emit is Emit.HEADS:
             self._line("out_get = out.get")
-        self._line(f"left = {SLICE}")
-        self._loop("t, s", "delta")
 
     def _loop(self, variable: str, rows: str) -> None:
         self._line(f"for {variable} in {rows}:")
@@ -171,18 +171,29 @@ class _Writer:
         self._line("left -= 1")
         self._line(f"if left < 0: meter.touched += {SLICE}; yield; left = {SLICE - 1}")
 
-    def _end(self) -> None:
-        self.depth = 1
-        self._line(f"meter.touched += {SLICE} - left")
+    def _end(self, depth: int) -> None:
+        self.depth = depth
+        if self.functions:
+            self._line("return left")
+        else:
+            self._line(f"meter.touched += {SLICE} - left")
+            self._line("return")
 
     def _go_deeper(self) -> None:
-        """The rest into a function of its own, called from here with all that is known."""
-        self.functions += 1
-        name = f"rest_{self.functions}"
+        """The rest into a function of its own, called from here with all that is known.
+
+        With what is left of the slice too: what calls many that touch little is cut as well.
+        """
+        name = f"rest_{self.functions + 1}"
         known = [*self.names.values(), *self.rows]
-        self._line(f"yield from {name}({', '.join(('((t, s),)', 'out', *known))})")
-        self._end()
-        self._begin(name, known)
+        self._line(f"left = yield from {name}({', '.join(('((t, s),)', 'out', 'left', *known))})")
+        if self.emit is Emit.REACHED:
+            self._line(f"if out[0] == {len(self.plan.steps)}:")
+            self._end(self.depth + 1)
+        self._end(1)
+        self.functions += 1
+        self._begin(name, ("delta", "out", "left", *known))
+        self._loop("t, s", "delta")
 
     # Terms
 
@@ -293,7 +304,7 @@ class _Writer:
         if self.emit is Emit.REACHED:
             count = len(self.plan.steps)
             self._line(f"out[0] = {count}; out[1] = {self._values()}")
-            self._line("return")
+            self._end(self.depth)
         elif self.emit is Emit.DERIVED:
             self._line(f"yield {self._values()}, {self._tuple(self.rows)}")
         else:

@@ -69,6 +69,7 @@ class Reader:
 
     def _first(self, events: Events, out: dict[Row, int]) -> Iterator[None]:
         self.run = self.kept.function(self.plan, Emit.HEADS).run
+        yield  # many that are made one after the other are no slice
         yield from self.run(events, out)
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One transaction on its way through the tables; see `engine` for what holds."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Any, TypeAlias
@@ -12,7 +13,7 @@ from transom.policy.datalog.engine.folds import Groups
 from transom.policy.datalog.engine.functions import Meter
 from transom.policy.datalog.engine.interning import Interned
 from transom.policy.datalog.engine.lowering import lowered
-from transom.policy.datalog.engine.readers import Faults, Kept
+from transom.policy.datalog.engine.readers import Events, Faults, Kept, Reader
 from transom.policy.datalog.engine.tables import SLICE, Delta, Table
 from transom.policy.datalog.language.syntax import Variable
 from transom.policy.datalog.values import Row
@@ -75,10 +76,11 @@ class Transaction:
         self, state: State, journal: Journal, check: Callable[[Mapping[Row, int]], None]
     ) -> None:
         self.state, self.journal, self.check = state, journal, check
+        self.touched = state.meter.touched
         self.net: Net = {}
         self.pending: dict[Table, dict[Row, int]] = {}
         self.fresh: dict[Table, list[Kept]] = {}
-        self.heap: list[tuple[int, int, Table]] = []
+        self.heap: list[tuple[int, TableId, Table]] = []
 
     # What is asked for
 
@@ -242,7 +244,7 @@ class Transaction:
     def propagate(self) -> Iterator[None]:
         """Table by table, in the order of their ranks."""
         pending, heap = self.pending, self.heap
-        heap += [(table.rank, id(table), table) for table in pending]
+        heap += [(table.rank, table.id, table) for table in pending]
         heapify(heap)
         while heap:
             table = heappop(heap)[2]
@@ -264,10 +266,7 @@ class Transaction:
             if not table.counts:
                 self.journal.tables.add(table.id)
             for reader in table.readers:
-                out = self._turn(reader.head)
-                for _ in reader.run(visible.items(), out):
-                    self.check(out)
-                    yield
+                yield from self._read(reader, visible.items())
             for groups, head in table.folds.items():
                 yield from self._fold_in(groups, visible, self._turn(head))
 
@@ -292,7 +291,7 @@ class Transaction:
         out = self.pending.get(table)
         if out is None:
             out = self.pending[table] = {}
-            heappush(self.heap, (table.rank, id(table), table))
+            heappush(self.heap, (table.rank, table.id, table))
         return out
 
     def _evaluate(self, rules: list[Kept], out: dict[Row, int]) -> Iterator[None]:
@@ -300,23 +299,34 @@ class Transaction:
             for _ in kept.begin(out):
                 self.check(out)
                 yield
+            yield
 
     def _one_by_one(self, table: Table, delta: Delta) -> Generator[None, None, Delta]:
         """Rules that read the table more than once meet it as it is before each row's change."""
         visible: dict[Row, int] = {}
+        done: dict[Row, int] = {}
+        self.journal.undo.append((_take_back, table, done))
         for row, weight in delta.items():
             change = table.would_change(row, weight)
             if change:
                 visible[row] = change
                 for reader in table.self_readers:
-                    out = self._turn(reader.head)
-                    for _ in reader.run(((row, change),), out):
-                        self.check(out)
-                        yield
-            one = {row: weight}
-            table.absorb(one)
-            self.journal.undo.append((_take_back, table, one))
+                    yield from self._read(reader, ((row, change),))
+            table.absorb({row: weight})
+            done[row] = weight
         return visible
+
+    def _read(self, reader: Reader, events: Events) -> Iterator[None]:
+        out = self._turn(reader.head)
+        for _ in reader.run(events, out):
+            self.check(out)
+            yield
+        # Many that touch little each are a slice, too.
+        touched = self.state.meter.touched
+        if touched - self.touched > SLICE:
+            self.touched = touched
+            self.check(out)
+            yield
 
 
 def parts(delta: Delta) -> Iterator[Delta]:
@@ -329,15 +339,28 @@ def parts(delta: Delta) -> Iterator[Delta]:
         yield part
 
 
+def bottom_up(rules: Sequence[CoreRule]) -> Sequence[CoreRule]:
+    """What others read first, so that none of many lifts all the others; as given in a cycle."""
+    made_of: dict[TableId, set[TableId]] = {}
+    for rule in rules:
+        made_of.setdefault(rule.head, set()).update(match.table for match in rule.matches)
+    try:
+        places = {table: at for at, table in enumerate(TopologicalSorter(made_of).static_order())}
+    except CycleError:
+        return rules
+    return sorted(rules, key=lambda rule: places[rule.head])
+
+
 def _refuse_cycle(head: Table, body: list[Table]) -> None:
     """Raises: ValueError if the head already leads to what it would be made of."""
+    highest = max((table.rank for table in body), default=-1)
     waiting, seen = [head], {head}
     while waiting:
         table = waiting.pop()
         if table in body:
             raise ValueError(f"{head.id} would depend on itself, through {table.id}")
         for later in (*(kept.head for kept in table.kept), *table.folds.values()):
-            if later not in seen:
+            if later.rank <= highest and later not in seen:
                 seen.add(later)
                 waiting.append(later)
 

@@ -92,6 +92,7 @@ _FOLLOWING: Final = frozenset({END, NAME, "!", *STOPS})
 _COMPLAINED: Final = frozenset({BAD, LOST})
 _ENDING: Final = frozenset({END, ":-", *STOPS})
 """What is found where a bracket was forgotten."""
+_BEHIND_ARGUMENTS: Final = frozenset({",", ")"})
 _GOING_ON: Final = frozenset({",", ":-", ":", "(", "[", "="})
 """Behind these, a line is no new statement's."""
 
@@ -359,7 +360,7 @@ class _Reader:
                 self.named(token, terms, columns)
             else:
                 terms.append(self.term())
-                if columns:
+                if columns and self.tokens[self.at].kind in _BEHIND_ARGUMENTS:
                     self.complain(
                         "misplaced-argument",
                         "an argument by place behind one by name",
@@ -369,6 +370,8 @@ class _Reader:
             if self.tokens[self.at].kind != ",":
                 break
             self.at += 1
+        if self.tokens[self.at].kind == "==" and token is self.tokens[self.at - 1]:
+            self.fail("`,` or `)`", "a column is named with one `=`")
         self.close(")", bracket)
         return tuple(terms), tuple(columns.values())
 
@@ -413,6 +416,7 @@ class _Reader:
             value = string_value(self.findings, token, self.mode)
         elif kind != LOST:
             hint = "the sign of a number touches it; there is no `+`" if kind in ("+", "-") else ""
+            hint = "`_` is any value" if kind == "*" else hint
             self.fail("a variable, a number or a string", hint)
         self.at += 1
         return Constant(value, span)

@@ -9,6 +9,7 @@ from transom.policy.datalog.language.syntax import Modal
 
 NEGATIONS: Final = frozenset({"not", "NOT"})
 AGGREGATES: Final = ("count", "sum", "min", "max")
+_AVERAGES: Final = frozenset({"avg", "average", "mean"})
 _MODALS: Final = frozenset(Modal)
 STOPS: Final = frozenset({".", ";"})
 _OPERANDS: Final = frozenset({NAME, NUMBER, STRING})
@@ -46,6 +47,8 @@ _ADVICE: Final = {
     "*/": "no comment is open here: the first `*/` closes one, whatever it holds",
     "`": "strings stand between two `\"` or two `'`",
     "?": "a query is written without it",
+    "~": "negation is written `not`",
+    "[": "there are no lists: several values are several rules, or a table of them",
 }
 _NO_FACT: Final = "a fact has no `:-`; a rule that always holds has the body `true`"
 _NO_DASH: Final = "names have no `-` inside, but `_`; `minus(x, y, z)` is z = x - y"
@@ -91,6 +94,8 @@ def call_advice(name: str) -> str:
         return f"`{name}` stands before a whole literal"
     if name in AGGREGATES:
         return f"aggregates stand in heads: `n({name}(x)) :- p(x)`, and then `n(y)`"
+    if name in _AVERAGES:
+        return "the aggregates are count, sum, min and max; `div(sum, count, y)` divides"
     return f"give it a literal of its own, `{name}(x, y)`, and use `y` here"
 
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from transom.policy.datalog.core import Call, CoreRule, Fold, Match, TableId
-from transom.policy.datalog.engine.engine import Engine, finished
-from transom.policy.datalog.engine.folds import NOTHING, Groups
+from transom.policy.datalog.engine.engine import Engine, TooMuch, finished
+from transom.policy.datalog.engine.folds import Groups
 from transom.policy.datalog.engine.tracing import Derivation
 from transom.policy.datalog.faults import NOWHERE, Span
 from transom.policy.datalog.language.syntax import Variable
@@ -38,12 +38,14 @@ class Omitted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is told. `ways`: for a row, None for all; `members`: of a group; `rows`: in all."""
+    """How much is told. `ways`: for a row, None for all; `members`: of a group; `rows`: in all,
+    and as many ways. `touched`: rows looked at."""
 
     ways: int | None = 1
     members: int = 3
     depth: int = 8
     rows: int = 1000
+    touched: int = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def explain(
 ) -> Explanation | None:
     """Why a row like the atom is there, the first that is found; None: there is none.
 
-    Raises: Refused; Busy.
+    Raises: Refused; TooMuch; Busy.
     """
     return finished(explaining(workspace, atom, policy, bounds))
 
@@ -134,11 +136,13 @@ def explaining_row(
 
 
 class _Explainer:
-    """`left`: how many rows may still be explained; `told`: those that were."""
+    """`left`: how many rows may still be explained, `ways_left`: and ways told; `told`: rows that
+    were explained."""
 
     def __init__(self, program: Program, engine: Engine, states: States, bounds: Bounds) -> None:
         self.program, self.engine, self.states, self.bounds = program, engine, states, bounds
-        self.left = bounds.rows
+        self.left = self.ways_left = bounds.rows
+        self.touched_most = engine.touched + bounds.touched
         self.told: set[tuple[TableId, Row]] = set()
 
     def explanation(
@@ -164,6 +168,12 @@ class _Explainer:
             ways = yield from self.ways(table, row, depth - 1)
         return Explanation(table, row, said, span, state, count, ways, omitted)
 
+    def check(self) -> None:
+        """Raises: TooMuch."""
+        if self.engine.touched > self.touched_most:
+            text = f"more than {self.bounds.touched} rows would have to be looked at"
+            raise TooMuch(f"{text}; ask for another row")
+
     def state(self, table: TableId) -> TableState | None:
         filled = self.program.is_filled(table)
         return self.states.of(self.program, table) if filled else None
@@ -172,6 +182,7 @@ class _Explainer:
         found: list[Way] = []
         most = self.bounds.ways
         for name in self.program.heads[table]:
+            yield
             entry = self.program.entries[name]
             if entry.core is None:
                 continue
@@ -181,10 +192,12 @@ class _Explainer:
                 continue
             for derivation in self.engine.derivations(name, row):
                 if derivation is None:
+                    self.check()
                     yield
                     continue
-                if len(found) == most:
+                if len(found) == most or not self.ways_left:
                     return tuple(found)
+                self.ways_left -= 1
                 found.append((yield from self.way(entry, entry.core, derivation, depth)))
         return tuple(found)
 
@@ -218,6 +231,7 @@ class _Explainer:
         seen: set[Row] = set()
         for derivation in self.engine.derivations(rule.name, row):
             if derivation is None:
+                self.check()
                 yield
                 continue
             bindings = derivation.bindings
@@ -237,26 +251,10 @@ class _Explainer:
         return [Way(entry, bindings, members=tuple(members), count=len(seen))]
 
 
-def group_row(groups: Groups, key: Row) -> Row | None:
-    """What a group gives; None: nothing, or it is not there."""
-    group = groups.groups.get(key)
-    if group is None:
-        return None
-    results = [aggregate.result() for aggregate in group.aggregates]
-    if NOTHING in results:
-        return None
-    folds, keys = iter(results), iter(key)
-    return tuple(
-        next(folds) if isinstance(term, Fold) else
-        next(keys) if isinstance(term, Variable) else term.value
-        for term in groups.head
-    )  # fmt: skip
-
-
 def _gives(groups: Groups, row: Row) -> bool:
     terms = zip(groups.head, row, strict=True)
     key = tuple(cell for term, cell in terms if isinstance(term, Variable))
-    return group_row(groups, key) == row
+    return groups.row(key) == row
 
 
 def _extremes(rule: CoreRule, row: Row) -> dict[str, Value]:

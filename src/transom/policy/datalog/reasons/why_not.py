@@ -18,7 +18,7 @@ from transom.policy.datalog.engine.plan import planned
 from transom.policy.datalog.engine.tables import Table
 from transom.policy.datalog.language.printing import value_text
 from transom.policy.datalog.language.syntax import Constant, Variable
-from transom.policy.datalog.reasons.explain import first_like, group_row
+from transom.policy.datalog.reasons.explain import first_like
 from transom.policy.datalog.reasons.patterns import Pattern, pattern
 from transom.policy.datalog.rules.names import meant
 from transom.policy.datalog.rules.program import Entry, Program
@@ -29,6 +29,8 @@ from transom.policy.datalog.workspace import Workspace
 NEAR_MOST: Final = 3
 SEARCHED_MOST: Final = 20_000
 """Rows of a table without a fitting index that are looked through for near ones."""
+SEARCHED_IN_ALL_MOST: Final = 500_000
+"""The same of all rules together."""
 TOUCHED_MOST: Final = 5_000_000
 """Rows that are looked at for one rule."""
 
@@ -107,14 +109,18 @@ def asking_why_not(workspace: Workspace, atom: str, policy: str) -> Generator[No
     obstacles = []
     for name in program.heads.get(asked.table, ()):
         obstacles.append((yield from search.obstacle(program.entries[name])))
+        yield
     near = search.near(asked.table, asked.bound)
     hint = None if obstacles else search.hint()
     return WhyNot(asked, None, tuple(obstacles), near, hint)
 
 
 class _Search:
+    """`left`: rows that may still be looked through for near ones."""
+
     def __init__(self, program: Program, engine: Engine, states: States, asked: Pattern) -> None:
         self.program, self.engine, self.states, self.asked = program, engine, states, asked
+        self.left = SEARCHED_IN_ALL_MOST
 
     def hint(self) -> str | None:
         """None: something fills the table."""
@@ -144,8 +150,11 @@ class _Search:
         for column in known:
             others = {other: value for other, value in known.items() if other != column}
             indexed = any(others.keys() >= set(columns) for columns in kept.indexes)
-            if not others or indexed or len(kept.counts) <= SEARCHED_MOST:
-                found |= dict.fromkeys(islice(_like(kept, others), NEAR_MOST))
+            if others and not indexed:
+                if len(kept.counts) > min(SEARCHED_MOST, self.left):
+                    continue
+                self.left -= len(kept.counts)
+            found |= dict.fromkeys(islice(_like(kept, others), NEAR_MOST))
         return Near(tuple(islice(found, NEAR_MOST)), state, lacking)
 
     # One rule
@@ -166,7 +175,7 @@ class _Search:
         """The row that it gives; None: its aggregates have no value."""
         for groups in self.engine.state.kept[rule.name].head.folds:
             key = tuple(bindings[term.name] for term in groups.head if isinstance(term, Variable))
-            return group_row(groups, key)
+            return groups.row(key)
         terms = (term for term in rule.arguments if not isinstance(term, Fold))
         return tuple(
             bindings[term.name] if isinstance(term, Variable) else term.value for term in terms

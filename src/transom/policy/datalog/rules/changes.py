@@ -8,6 +8,7 @@ What people write is refused if it is wrong. What a source says of its columns i
 no longer fit wait, and hold again when they fit.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -17,12 +18,13 @@ from transom.policy.datalog.faults import NOWHERE, Fault, Refused, Severity, Spa
 from transom.policy.datalog.language.printing import text_of
 from transom.policy.datalog.language.syntax import Rule
 from transom.policy.datalog.rules.checks import checked_fact, checked_rule, reads_of
-from transom.policy.datalog.rules.columns import WAITS, counted
+from transom.policy.datalog.rules.columns import WAITS, counted, moved
 from transom.policy.datalog.rules.dependencies import cycle, cycle_fault, dangling
 from transom.policy.datalog.rules.names import meant, policy_fault, policy_of, table_fault, table_id
 from transom.policy.datalog.rules.program import IN_DOUBT, Entry, Kind, Program, Schema
 from transom.policy.datalog.values import Row
 
+FAULTS_MOST: Final = 200
 OTHER_KINDS: Final = {
     "z3": "z3 policies (recursive, over typed columns) are not offered",
     "delta": "`delta` was never a kind that could be made",
@@ -205,12 +207,16 @@ class _Draft:
         self.schemas[change.policy] = change.schema
         self.affected[change.policy] = None
         self.own_schema |= self.policies[change.policy] is not Kind.DATASOURCE
+        for name in before:
+            table = TableId(f"{change.policy}:{name}")
+            if name not in change.schema.tables and self.inputs.pop(table, None) is not None:
+                self.dropped[table] = None
         for name, columns in change.schema.tables.items():
             table = TableId(f"{change.policy}:{name}")
             reason = table_fault(name)
             if reason is not None:
                 self.fault("table-name", reason, change.span, "letters, digits, `_` and `.`")
-            twice = [column for column in columns if columns.count(column) > 1]
+            twice = [column for column, times in Counter(columns).items() if times > 1]
             if twice:
                 self.fault("schema", f"{table} has two columns `{twice[0]}`", change.span)
             loaded = self.inputs.get(table, len(columns))
@@ -297,7 +303,9 @@ class _Draft:
         if not self.faults:
             self.references()
         if self.faults:
-            raise Refused(sorted(self.faults, key=_place))
+            more = f"there may be more than these {len(self.faults)} faults"
+            last = [Fault("too-many-faults", more)] if self.too_many() else []
+            raise Refused([*sorted(self.faults, key=_place), *last])
         added, removed = self.core_changes()
         rows = {**self.filled, **self.fact_delta()}
         return Changed(
@@ -325,8 +333,19 @@ class _Draft:
             self.entries[entry.name] = replace(entry, faults=_UNCHECKED)
         for entry in affected:
             self.check(entry, refuses=self.own_schema)
+        for entry in affected:
+            self.note_moved_columns(entry)
         for entry in self.fresh.values():
+            if self.too_many():
+                break
             self.check(entry, refuses=True)
+
+    def note_moved_columns(self, entry: Entry) -> None:
+        """Of a rule that was there: what it gives by place may mean something else now."""
+        for table, atom in entry.atoms:
+            text = moved(self.old, self.program, table, atom)
+            if text:
+                self.note("columns-moved", text, atom.span)
 
     def come_and_gone(self) -> None:
         """Tables that anything makes now, or no longer, of policies whose schema is complete."""
@@ -367,6 +386,8 @@ class _Draft:
 
     def fact_changes(self) -> None:
         for policy, rule in self.fresh_facts:
+            if self.too_many():
+                break
             found = checked_fact(self.program, policy, rule)
             if isinstance(found, list):
                 self.faults += found
@@ -395,6 +416,8 @@ class _Draft:
                 if delta:
                     self.inputs.setdefault(table, columns)
                 self.fill(table, delta)
+            elif reason := table_fault(table.partition(":")[2], facts=True):
+                self.fault("table-name", reason, NOWHERE)
             else:
                 self.fact_delta_in(table, delta)
 
@@ -447,6 +470,10 @@ class _Draft:
             "unknown-policy", f"there is no policy `{policy}`", span, meant(policy, self.policies)
         )
         return False
+
+    def too_many(self) -> bool:
+        """Others are not looked for then: a text of thousands is refused soon."""
+        return len(self.faults) >= FAULTS_MOST
 
     def fault(self, code: str, text: str, span: Span, hint: str = "") -> None:
         self.faults.append(Fault(code, text, span, hint=hint))

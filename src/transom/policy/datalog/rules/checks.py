@@ -51,7 +51,14 @@ from transom.policy.datalog.values import Row
 LITERALS_MOST: Final = 64
 """Of one body. What a rule costs to compile grows with the cube of it."""
 AGGREGATES: Final = ("count", "sum", "min", "max")
-BARE_CONSTANTS: Final = {"True": "true", "False": "false", "None": "null"}
+BARE_CONSTANTS: Final = {
+    "True": "true",
+    "TRUE": "true",
+    "False": "false",
+    "FALSE": "false",
+    "None": "null",
+    "NULL": "null",
+}
 NEVER: Final = Builtin("false", 0, 0, lambda: False)
 
 Terms: TypeAlias = Sequence[Term | None]
@@ -167,7 +174,8 @@ class _Check:
         for term in terms:
             if isinstance(term, Variable) and not self.is_refused_word(term):
                 text = f"a fact has constants only, and `{term.name}` is a variable"
-                self.add("fact-variable", text, term.span, f'for a text write "{term.name}"')
+                hint = f'for a text write "{term.name}"{self.comma("; ")}'
+                self.add("fact-variable", text, term.span, hint)
             elif isinstance(term, Aggregate):
                 self.add("aggregate", "a fact has constants only, no aggregates", term.span)
         if self.faults:
@@ -197,14 +205,24 @@ class _Check:
             self.add("modal-head", text, atom.span)
         elif builtin_of(name) is not None or is_now(name) or truth_of(atom) is not None:
             text = f"`{name}` is a builtin; a {what} needs another name"
-            self.add("builtin-head", text, atom.span)
+            self.add("builtin-head", text, atom.span, self.comma())
         elif name.policy is not None and not self.is_effect():
             text = (
                 f"a policy makes tables of its own only, and this {what} is one of `{name.policy}`"
             )
             own = name.policy == self.policy
             hint = f"write `{name.table}{name.sign}`" if own else f"put it into `{name.policy}`"
-            self.add("head-prefix", text, atom.span, hint)
+            if self.program.policies.get(name.policy) is Kind.DATASOURCE:
+                hint = f"`{name.policy}` is a source, which no rule fills; use a name of your own"
+            self.add("head-prefix", text, atom.span, self.comma() or hint)
+
+    def comma(self, joint: str = "") -> str:
+        """Of a fact that begins in a line's middle, what it may be instead."""
+        span = self.source.span
+        line = span.source.text.rfind("\n", 0, span.start) + 1
+        if self.source.body or line == span.start:
+            return ""
+        return f"{joint}if it belongs to the rule before it, a comma is missing"
 
     def is_effect(self) -> bool:
         """`nova:servers+(x) :- ...` in an action policy: what an action does elsewhere."""
@@ -324,11 +342,20 @@ class _Check:
             text = f"{what} needs {_list(lacking)}, which no positive literal binds"
             names = ", ".join(lacking)
             hint = f"write a table with {names} in the body, which says what values are meant"
+            if isinstance(literal, Match) and all(self.uses(name) == 1 for name in lacking):
+                hint = "write `_` if any value will do; else w" + hint[1:]
             self.add("unbound-variable", text, source.span, hint)
         said = {name for literal, _ in stuck for name in needed(literal)}
         for literal, _ in stuck:
             said.update(_outputs(literal))
         self.head_unbound(head, {*said, *_bound(order)})
+
+    def uses(self, name: str) -> int:
+        """How often the rule names the variable."""
+        literals = (*self.source.heads, *self.source.body)
+        found = [term for literal in literals for term in _terms(literal)]
+        variables = [term.variable if isinstance(term, Aggregate) else term for term in found]
+        return sum(isinstance(term, Variable) and term.name == name for term in variables)
 
     def unmentioned(self, head: Terms) -> None:
         terms = [term for literal in self.source.body for term in _terms(literal)]

@@ -68,7 +68,20 @@ def _unknown_columns(program: Program, table: TableId, atom: Atom) -> Fault:
         text = f"the source of {table} has not said its columns yet"
         return Fault(WAITS, text, span)
     text = f"nobody has said the names of the columns of {table}"
-    return Fault("no-schema", text, span, hint="give arguments by place, or the policy a schema")
+    hint = _owner(program, table) or "give arguments by place, or the policy a schema"
+    return Fault("no-schema", text, span, hint=hint)
+
+
+def _owner(program: Program, table: TableId) -> str:
+    """Of `servers` and `nova.servers`, where a source has such a table."""
+    name = table.partition(":")[2]
+    if program.width(table) is not None:
+        return ""
+    for policy, schema in program.schemas.items():
+        inside = name.removeprefix(f"{policy}.")
+        if inside in schema.tables:
+            return f"did you mean `{policy}:{inside}`?"
+    return ""
 
 
 def _place(table: TableId, columns: Sequence[str], named: Named) -> int | Fault:
@@ -117,6 +130,28 @@ def unknown_table(program: Program, table: TableId, span: Span) -> Fault | None:
 
 def is_anonymous(term: Term | None) -> bool:
     return term is None or (isinstance(term, Variable) and term.name == "_")
+
+
+def moved(old: Program, new: Program, table: TableId, atom: Atom) -> str:
+    """Which column that the atom gives by place is another one now; "" if none is."""
+    before, after = old.columns(table), new.columns(table)
+    if before is None or after is None or before == after:
+        return ""
+    for place in _places(atom):
+        if before[place : place + 1] != after[place : place + 1]:
+            was, now = (_column(columns, place) for columns in (before, after))
+            return f"column {place} of {table}, which was {was}, is {now} now"
+    return ""
+
+
+def _places(atom: Atom) -> list[int]:
+    """Columns that are given by place, and do not hold just anything."""
+    found = [place for place, term in enumerate(atom.terms) if not is_anonymous(term)]
+    return found + [named.column for named in atom.named if isinstance(named.column, int)]
+
+
+def _column(columns: Sequence[str], place: int) -> str:
+    return f"`{columns[place]}`" if place < len(columns) else "none"
 
 
 def _fault(code: str, atom: Atom, text: str, *, hint: str = "") -> Fault:

@@ -46,6 +46,19 @@ def below(program: Program, tables: Iterable[TableId]) -> Below:
     return Below(frozenset(leaves), frozenset(rules), waiting)
 
 
+def above(program: Program, tables: Iterable[TableId]) -> set[TableId]:
+    """These tables, and all that are made of them."""
+    seen: set[TableId] = set()
+    left = list(tables)
+    while left:
+        table = left.pop()
+        if table not in seen:
+            seen.add(table)
+            users = (program.entries[name] for name in program.uses.get(table, ()))
+            left += (entry.head for entry in users if table in entry.reads)
+    return seen
+
+
 def cycle(program: Program, starts: Iterable[TableId]) -> list[tuple[TableId, Entry]]:
     """A cycle through one of `starts`: each table with a rule that makes it of the next.
 

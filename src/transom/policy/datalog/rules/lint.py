@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
+from transom.policy.datalog.builtins import BUILTINS
 from transom.policy.datalog.core import Call, CoreRule, Fold, Match
 from transom.policy.datalog.faults import Fault, Severity, Span
 from transom.policy.datalog.language.syntax import Aggregate, Constant, Literal, Modal, Variable
@@ -21,7 +22,7 @@ from transom.policy.datalog.rules.program import Entry, Kind, Program
 
 CODES: Final[Mapping[str, str]] = {
     "single-use": "a variable is used once",
-    "bare-constant": "`True`, `False` or `None` as an argument is a variable",
+    "bare-constant": "`True`, `False`, `None` or `NULL` as an argument is a variable",
     "dangling-table": "a rule reads a table that nothing makes or fills",
     "never-matches": "a body that no rows can pass",
     "duplicate-rule": "a rule says what another says, with other variables",
@@ -109,7 +110,10 @@ def _variables(entry: Entry) -> Iterator[Fault]:
             yield _warning("bare-constant", text, variable.span, f"write `{BARE_CONSTANTS[name]}`")
         elif uses[name] == 1 and not (sums or name.startswith("_") or name in BARE_CONSTANTS):
             text = f"`{name}` is used once"
-            yield _warning("single-use", text, variable.span, "write `_` if any value will do")
+            hint = "write `_` if any value will do"
+            if name[0].isupper():
+                hint += f', and "{name}" if it is a text'
+            yield _warning("single-use", text, variable.span, hint)
 
 
 # Tables
@@ -145,6 +149,8 @@ def _dangling(program: Program, entry: Entry, known: _Known) -> Iterator[Fault]:
         unsaid = program.policies[policy] is Kind.DATASOURCE and policy not in program.schemas
         if not unsaid and name not in known.get(policy, ()):
             hint = meant(name, known.get(policy, ()))
+            if policy == entry.policy:
+                hint = hint or meant(name, BUILTINS)
             yield _warning("dangling-table", f"nothing makes or fills {table}", atom.span, hint)
 
 

@@ -19,6 +19,11 @@ TIME_TABLES: Final = dict.fromkeys(("now", "minute", "hour", "day"), ("t",))
 """Each has one row: the time, cut to so much. Whoever drives the engine sets them."""
 WORDS: Final = frozenset({"execute", "insert", "delete", "not", "NOT", "true", "false", "null"})
 NAME: Final = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]*")
+PART: Final = r"[A-Za-z_](?:[A-Za-z0-9_.]*[A-Za-z0-9_])?"
+WRITTEN: Final = rf"{PART}(?::{PART})*[+-]?"
+FACTS: Final = re.compile(rf"(?!(?:not|NOT|now)\Z)(?:{WRITTEN}|execute\[{WRITTEN}\])")
+"""Tables of facts: names that a text can say."""
+MODALS: Final = frozenset(modal.value for modal in Modal)
 LOOKED_AT_MOST: Final = 1000
 COMPARED_MOST: Final = 20
 """Names among which one that was meant is looked for."""
@@ -35,8 +40,13 @@ def policy_fault(name: str) -> str | None:
     return None
 
 
-def table_fault(name: str) -> str | None:
-    """Why a source's table cannot be called so; None if it can. The engine's own have a `#`."""
+def table_fault(name: str, *, facts: bool = False) -> str | None:
+    """Why a table cannot be called so; None if it can. The engine's own have a `#`.
+
+    `facts`: of a policy's own a text has to be able to say the facts.
+    """
+    if facts and not FACTS.fullmatch(name):
+        return f"{name!r} is no name that a rule can say"
     return None if name and "#" not in name else f"{name!r} is no name of a table"
 
 
@@ -62,10 +72,10 @@ def atom_of(table: TableId, policy: str) -> Atom:
     """The table's name as a text of `policy` writes it, without arguments."""
     owner, _, rest = table.partition(":")
     modal, prefix = None, None if owner == policy else owner
-    if rest.endswith("]"):
-        word, _, rest = rest[:-1].partition("[")
-        owner, colon, name = rest.partition(":")
-        modal, prefix, rest = Modal(word), owner if colon else None, name or rest
+    word, _, inner = rest[:-1].partition("[")
+    if rest.endswith("]") and inner and word in MODALS:
+        owner, colon, name = inner.partition(":")
+        modal, prefix, rest = Modal(word), owner if colon else None, name or inner
     sign = rest[-1] if rest[-1] in "+-" else ""
     return Atom(TableName(prefix, rest.removesuffix(sign), sign), modal=modal)
 

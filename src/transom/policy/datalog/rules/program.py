@@ -105,7 +105,8 @@ class Program:
         if columns is not None:
             return Width(len(columns), f"its schema has {', '.join(columns) or 'none'}")
         for row, span in self.facts.get(table, {}).items():
-            return Width(len(row), "as this fact has", span)
+            said = "as its facts of a file have" if span is NOWHERE else "as this fact has"
+            return Width(len(row), said, span)
         if table in self.inputs:
             return Width(self.inputs[table], "as its rows have")
         for atom in self._atoms_in_force(table):

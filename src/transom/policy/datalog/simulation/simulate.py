@@ -24,6 +24,7 @@ from transom.policy.datalog.language.printing import text_of
 from transom.policy.datalog.language.syntax import Rule
 from transom.policy.datalog.questions import Answer, Diagnostic, fact_text
 from transom.policy.datalog.rules.changes import Change, PolicyIn, RowsIn
+from transom.policy.datalog.rules.dependencies import above
 from transom.policy.datalog.rules.names import atom_of, meant, policy_of, table_id
 from transom.policy.datalog.rules.program import Kind
 from transom.policy.datalog.simulation.action_theory import ActionTheory
@@ -67,7 +68,9 @@ class Simulation:
     """`texts`: what is answered, `p(1)`, or with `delta` `p+(1)` and `p-(2)`, sorted.
 
     `net`: what comes and goes, by table; `violations`: of these the query's table and those that
-    are watched; `actions`: what would be executed. `notes`: steps that do nothing, rules that wait.
+    are watched; `actions`: what would be executed. `completeness`: of the query's table, those that
+    are watched, and the actions that hang on what changed. `notes`: steps that do nothing, rules
+    that wait.
     """
 
     texts: tuple[str, ...]
@@ -122,6 +125,7 @@ class _Run:
         self.touched_most = self.engine.touched + bounds.touched
         self.states = dict(workspace.states.known)
         self.faults = dict(self.engine.faults)
+        self.rules = workspace.program.entries
         self.net: dict[TableId, dict[Row, int]] = {}
         self.notes: list[Fault] = []
         self.lines: list[str] = []
@@ -277,12 +281,13 @@ class _Run:
 
     def actions(self) -> Iterator[tuple[TableId, Row]]:
         for table in sorted(self.net):
-            if table.partition(":")[2].startswith("execute["):
+            if _is_action(table):
                 came = [row for row, weight in self.net[table].items() if weight > 0]
                 yield from ((table, row) for row in sorted(came, key=row_order))
 
     def completeness(self, after: Answer, watched: list[TableId]) -> Completeness:
-        found = self.workspace.states.completeness_of(self.workspace.program, watched[1:])
+        tables = [*watched[1:], *self.actions_in_reach()]
+        found = self.workspace.states.completeness_of(self.workspace.program, tables)
         both = after.completeness
         return Completeness(
             found.complete and both.complete,
@@ -290,9 +295,23 @@ class _Run:
             tuple(sorted({*found.waiting, *both.waiting})),
         )
 
+    def actions_in_reach(self) -> Iterator[TableId]:
+        """Tables of actions that hang on what changed, also those of which no row came."""
+        program = self.workspace.program
+        own = None if self.theory is None else self.theory.rules.own
+        entries = program.entries.items()
+        tables = [*self.net, *(one.head for name, one in entries if name not in self.rules)]
+        for table in sorted(above(program, tables)):
+            if policy_of(table) != own and _is_action(table):
+                yield table
+
     def failures(self, after: Answer) -> Iterator[Diagnostic]:
         """Of builtins, on the way."""
         for (rule, place), seen in self.engine.faults.items():
             found = Diagnostic(rule, place, seen)
             if self.faults.get((rule, place)) != seen and found not in after.diagnostics:
                 yield found
+
+
+def _is_action(table: TableId) -> bool:
+    return table.partition(":")[2].startswith("execute[")
