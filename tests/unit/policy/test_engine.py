@@ -9,6 +9,7 @@ import pytest
 from transom.policy.datalog.core import Builtin, Call, CoreRule, Fold, Match, TableId
 from transom.policy.datalog.engine.engine import Busy, Engine, Limits, TooMuch, finished
 from transom.policy.datalog.engine.functions import LOOPS_MOST
+from transom.policy.datalog.engine.readers import TRACED_MOST
 from transom.policy.datalog.engine.tables import LIST_ROWS_MOST, SLICE, UNKNOWN_ROWS
 from transom.policy.datalog.engine.tracing import Derivation, Failing
 from transom.policy.datalog.language.syntax import Constant, Variable
@@ -675,6 +676,17 @@ def test_a_row_is_explained_by_each_of_its_derivations() -> None:
         assert list(some.derivations(one.name, row)) == []
     some.transact({P: gone((1, 2))})
     assert len(list(some.derivations(one.name, (1, 1, 1)))) == 1
+
+
+def test_ways_to_ask_why_are_kept_up_to_a_number() -> None:
+    names = "abcdefghijkl"
+    one = rule(Q, names, match(P, names))
+    some = engine(one, p=[tuple(range(len(names)))])
+    for name in names:
+        given = {name: names.index(name)}
+        passed, values = finished(some.reaching(one.name, given))
+        assert (passed, len(values)) == (1, len(names))
+    assert len(some.state.kept[one.name].traced) == TRACED_MOST
 
 
 def test_explaining_goes_in_slices() -> None:

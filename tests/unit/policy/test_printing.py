@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from transom.policy.datalog.faults import Refused, Source
 from transom.policy.datalog.language.grammar import parse, parse_atom
-from transom.policy.datalog.language.printing import format_program, row_text, text_of, value_text
+from transom.policy.datalog.language.printing import format_program, text_of, value_text
 from transom.policy.datalog.language.syntax import (
     Aggregate,
     Atom,
@@ -111,12 +111,6 @@ def test_what_no_text_can_hold_prints_as_what_does_not_read_back(
         read_back(text, mode)
     with pytest.raises(Refused):
         read_back(value_text("\ud800", mode), mode)
-
-
-def test_a_row_prints_as_a_fact() -> None:
-    assert row_text("nova:p", (1, "x", None)) == 'nova:p(1, "x", null)'
-    assert row_text("p", ()) == "p"
-    assert row_text("p", ("\n",), Mode.STRICT) == r'p("\n")'
 
 
 def test_every_part_of_a_tree_has_a_text() -> None:

@@ -30,7 +30,13 @@ from transom.errors import Conflict, TooLarge
 from transom.policy.datalog.core import CoreRule, TableId
 from transom.policy.datalog.engine.readers import Faults, Seen
 from transom.policy.datalog.engine.tables import SLICE, UNKNOWN_ROWS, Delta, Table
-from transom.policy.datalog.engine.tracing import Derivation, Failing, derivations, failing
+from transom.policy.datalog.engine.tracing import (
+    Derivation,
+    Failing,
+    derivations,
+    failing,
+    reaching,
+)
 from transom.policy.datalog.engine.transaction import (
     Journal,
     Net,
@@ -251,6 +257,14 @@ class Engine:
         """Why the rule gives the row: each way, and `None` between slices. Raises: KeyError."""
         in_trial = self._trial is not None
         return derivations(self.state.kept[rule], self.rules[rule], row, passing=in_trial)
+
+    def reaching(
+        self, rule: str, given: Mapping[str, Value]
+    ) -> Generator[None, None, tuple[int, dict[str, Value]]]:
+        """How many literals of the rule's body can be passed with these values of variables, in
+        its order, and the values of all then. Raises: KeyError.
+        """
+        return reaching(self.state.kept[rule], given, passing=self._trial is not None)
 
     def failing(self, rule: str, row: Row) -> Generator[None, None, Failing | None]:
         """Why the rule does not give the row; None if it does, or if its head is another.

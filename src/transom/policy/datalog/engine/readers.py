@@ -18,6 +18,8 @@ from transom.policy.datalog.values import Row
 
 Events: TypeAlias = Iterable[tuple[Row, int]]
 EXAMPLES_MOST: Final = 3
+TRACED_MOST: Final = 8
+"""Ways to ask why, of one rule, that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Kept:
         self.users = 0
         self.readers: list[tuple[Table, Reader]] = []
         self.held: list[tuple[Table, tuple[int, ...]]] = []
-        self.traced: dict[Emit, tuple[Plan, Function]] = {}
+        self.traced: dict[tuple[Emit, tuple[str, ...]], tuple[Plan, Function]] = {}
 
     # Its place among the tables
 
@@ -162,16 +164,16 @@ class Kept:
 
         `passing`: they may soon go, so it is for once. Else it holds them and is kept.
         """
-        found = self.traced.get(emit)
+        found = self.traced.get((emit, given))
         if found is None:
             plan = planned(
                 self.rule.body, self.tables, given=given, may_build=False,
                 in_order=emit is Emit.REACHED,
             )  # fmt: skip
             found = (plan, self.function(plan, emit, _unheard))
-            if not passing:
+            if not passing and len(self.traced) < TRACED_MOST:
                 list(self._hold(plan))  # all of them are there
-                self.traced[emit] = found
+                self.traced[emit, given] = found
         return found
 
     def _hold(self, plan: Plan) -> Iterator[None]:

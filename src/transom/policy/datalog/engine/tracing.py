@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a rule gives a row, and why it does not: its body with the head given."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -84,6 +84,19 @@ def derivations(
         )
 
 
+def reaching(
+    kept: Kept, given: Mapping[str, Value], *, passing: bool
+) -> Generator[None, None, tuple[int, dict[str, Value]]]:
+    """How many literals of the body, in its order, can be passed, and all values then."""
+    _, function = kept.trace(Emit.REACHED, tuple(given), passing=passing)
+    reached: list[object] = [-1, ()]
+    yield from function.run(((tuple(given.values()), 1),), reached)
+    passed, values = reached
+    assert isinstance(passed, int)
+    assert isinstance(values, tuple)
+    return passed, dict(zip(function.variables, values, strict=False))
+
+
 def failing(
     kept: Kept, rule: CoreRule, row: Row, *, passing: bool
 ) -> Generator[None, None, Failing | None]:
@@ -91,14 +104,7 @@ def failing(
     given = _given(rule, row)
     if given is None:
         return None
-    plan, function = kept.trace(Emit.REACHED, tuple(given), passing=passing)
-    reached: list[object] = [-1, ()]
-    yield from function.run(((tuple(given.values()), 1),), reached)
-    passed, values = reached
-    assert isinstance(passed, int)
-    assert isinstance(values, tuple)
-    if passed == len(plan.steps):
+    passed, bindings = yield from reaching(kept, given, passing=passing)
+    if passed == len(kept.rule.body):
         return None
-    step = plan.steps[passed]
-    place = step.match.place if isinstance(step, Access) else step.place
-    return Failing(rule.name, place, dict(zip(function.variables, values, strict=False)))
+    return Failing(rule.name, kept.rule.body[passed].place, bindings)

@@ -28,7 +28,7 @@ from transom.policy.datalog.language.syntax import (
     TableName,
     Variable,
 )
-from transom.policy.datalog.values import Real, Row, Truth, Value
+from transom.policy.datalog.values import Real, Truth, Value
 
 Node: TypeAlias = (
     Constant | Variable | Aggregate | Named | TableName | Atom | Literal | Rule | Event | Program
@@ -52,11 +52,6 @@ def value_text(value: Value, mode: Mode = Mode.COMPATIBLE) -> str:
         text = repr(value.value)
         return f"<{text}>" if text.endswith(("inf", "nan")) else text
     return str(value)
-
-
-def row_text(table: str, row: Row, mode: Mode = Mode.COMPATIBLE) -> str:
-    """A row as a fact: `p(1, "x")`; a row of no columns as `p`."""
-    return table + _arguments_text([value_text(value, mode) for value in row])
 
 
 def _string_text(text: str, mode: Mode) -> str:

@@ -13,8 +13,6 @@ from typing import Final
 
 from transom.policy.datalog.core import Call, CoreRule, CoreTerm, Fold, Match, TableId
 from transom.policy.datalog.engine.engine import Engine, TooMuch, finished
-from transom.policy.datalog.engine.functions import Emit, function
-from transom.policy.datalog.engine.plan import planned
 from transom.policy.datalog.engine.tables import Table
 from transom.policy.datalog.language.printing import value_text
 from transom.policy.datalog.language.syntax import Constant, Variable
@@ -185,22 +183,18 @@ class _Search:
         self, rule: CoreRule, given: Mapping[str, Value]
     ) -> Generator[None, None, tuple[int, dict[str, Value]]]:
         """How many literals can be passed, and the variables' values then. Raises: TooMuch."""
-        kept = self.engine.state.kept[rule.name]
-        plan = planned(
-            kept.rule.body, kept.tables, given=tuple(given), may_build=False, in_order=True
-        )
-        trace = function(plan, kept.rule, Emit.REACHED, kept.tables, kept.meter, _unheard)
-        reached: list[object] = [-1, ()]
+        steps = self.engine.reaching(rule.name, given)
         most = self.engine.touched + TOUCHED_MOST
-        for _ in trace.run(((tuple(given.values()), 1),), reached):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: tuple[int, dict[str, Value]] = end.value
+                return found
             if self.engine.touched > most:
                 text = f"more than {TOUCHED_MOST} rows would have to be looked at"
                 raise TooMuch(f"{text}; ask with more values")
             yield
-        passed, values = reached
-        assert isinstance(passed, int)
-        assert isinstance(values, tuple)
-        return passed, dict(zip(trace.variables, values, strict=False))
 
     def failed(
         self, entry: Entry, literal: Match | Call, bindings: Mapping[str, Value]
@@ -219,10 +213,6 @@ class _Search:
 def _like(table: Table, known: Mapping[int, Value]) -> Iterator[Row]:
     rows = table.candidates(known)
     return (row for row in rows if all(row[place] == value for place, value in known.items()))
-
-
-def _unheard(_place: int, _error: Exception, _inputs: Row) -> None:
-    """What fails here is told with its reason."""
 
 
 def _given(rule: CoreRule, asked: Pattern) -> dict[str, Value] | None:
