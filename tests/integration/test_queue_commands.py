@@ -247,7 +247,9 @@ def test_a_terminal_sees_a_bar_and_nobody_else_does(
     stack: Stack, queues: blocking.Queues, tmp_path: Path
 ) -> None:
     lines = tmp_path / "lines"
-    lines.write_text("line\n" * 3000)
+    lines.write_text(
+        "line\n" * 20_000
+    )  # long enough for a bar, which comes after a tenth of a second
     ours, its = pty.openpty()
     process = subprocess.Popen(
         words(stack, "post", "bar", "--file", str(lines)), env=stack.environment,
@@ -263,7 +265,7 @@ def test_a_terminal_sees_a_bar_and_nobody_else_does(
     os.close(ours)
     assert process.communicate(timeout=END_S)[0] == b""
     assert process.returncode == 0
-    assert shown.endswith(b"3000 posted to bar\r\n")
+    assert shown.endswith(b"20000 posted to bar\r\n")
     assert b"#" in shown or b"[....." in shown
     assert b"\x1b" not in run(stack, "drain", "bar", "--count", "1").stderr.encode()
 
