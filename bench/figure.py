@@ -12,7 +12,7 @@ usage: python -m bench.figure     -> docs/explanation/{messaging,queue,policy}-f
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -242,10 +242,7 @@ def policy_changes() -> str:
         "what_if": "1,000 ports tried and taken back", "explain": "All derivations of a violation",
         "why_not": "The literal that a server fails at",
     }  # fmt: skip
-    lines = [
-        f"| p50, p99 | {' | '.join(f'{int(rows):,} rows' for rows in sizes)} |",
-        f"|---|{'---|' * len(sizes)}",
-    ]
+    lines = _by_size("p50, p99", sizes)
     for name, claim in names.items():
         cells = (
             f"{_time(one[name]['p50_us'] / 1000)}, {_time(one[name]['p99_us'] / 1000)}"
@@ -258,6 +255,12 @@ def policy_changes() -> str:
     return "\n".join(lines)
 
 
+def _by_size(first: str, sizes: Iterable[str]) -> list[str]:
+    """The head of a table with a column a size."""
+    columns = [f"{int(rows):,} rows" for rows in sizes]
+    return [f"| {' | '.join([first, *columns])} |", f"|---|{'---|' * len(columns)}"]
+
+
 def policy_rules() -> str:
     """Markdown: rules and questions in slices, and the longest turn of a loop."""
     inserted, pauses = result("policy_rule_insert")["sizes"], result("policy_pauses")["sizes"]
@@ -267,10 +270,7 @@ def policy_rules() -> str:
         "add one tenant": "A rule of one tenant comes",
         "add on top": "A rule on top of the first comes",
     }  # fmt: skip
-    lines = [
-        f"| In all, longest slice | {' | '.join(f'{int(rows):,} rows' for rows in inserted)} |",
-        f"|---|{'---|' * len(inserted)}",
-    ]
+    lines = _by_size("In all, longest slice", inserted)
     for name, claim in names.items():
         cells = (
             f"{_time(one[name]['seconds'] * 1000)}, {_time(one[name]['longest_ms'])}"

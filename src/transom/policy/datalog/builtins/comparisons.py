@@ -40,11 +40,12 @@ def lt(x: Value, y: Value) -> bool:
     Fails: x and y are neither two numbers nor two texts.
     Example: lt(1, 2.5)
     """
-    kind = type(x)
-    if kind is type(y) and (kind is int or kind is str):
-        return x < y  # type: ignore[operator]
+    if type(x) is int and type(y) is int:
+        return x < y
+    if type(x) is str and type(y) is str:
+        return x < y
     left, right = ordered("lt", x, y)
-    return left < right  # type: ignore[no-any-return]
+    return bool(left < right)
 
 
 def lteq(x: Value, y: Value) -> bool:
@@ -53,11 +54,12 @@ def lteq(x: Value, y: Value) -> bool:
     Fails: x and y are neither two numbers nor two texts.
     Example: lteq("a", "a")
     """
-    kind = type(x)
-    if kind is type(y) and (kind is int or kind is str):
-        return x <= y  # type: ignore[operator]
+    if type(x) is int and type(y) is int:
+        return x <= y
+    if type(x) is str and type(y) is str:
+        return x <= y
     left, right = ordered("lteq", x, y)
-    return left <= right  # type: ignore[no-any-return]
+    return bool(left <= right)
 
 
 def gt(x: Value, y: Value) -> bool:
@@ -66,11 +68,12 @@ def gt(x: Value, y: Value) -> bool:
     Fails: x and y are neither two numbers nor two texts.
     Example: gt("b", "a")
     """
-    kind = type(x)
-    if kind is type(y) and (kind is int or kind is str):
-        return x > y  # type: ignore[operator]
+    if type(x) is int and type(y) is int:
+        return x > y
+    if type(x) is str and type(y) is str:
+        return x > y
     left, right = ordered("gt", x, y)
-    return left > right  # type: ignore[no-any-return]
+    return bool(left > right)
 
 
 def gteq(x: Value, y: Value) -> bool:
@@ -79,11 +82,12 @@ def gteq(x: Value, y: Value) -> bool:
     Fails: x and y are neither two numbers nor two texts.
     Example: gteq(2, 2)
     """
-    kind = type(x)
-    if kind is type(y) and (kind is int or kind is str):
-        return x >= y  # type: ignore[operator]
+    if type(x) is int and type(y) is int:
+        return x >= y
+    if type(x) is str and type(y) is str:
+        return x >= y
     left, right = ordered("gteq", x, y)
-    return left >= right  # type: ignore[no-any-return]
+    return bool(left >= right)
 
 
 def larger(x: Value, y: Value) -> Value:

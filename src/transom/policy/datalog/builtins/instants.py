@@ -87,7 +87,8 @@ def _read(text: str) -> datetime | None:
     try:
         usual = USUAL.fullmatch(text)
         if usual:
-            return datetime(*map(int, usual.groups("0")), tzinfo=UTC)  # type: ignore[misc,arg-type]
+            year, month, day, hour, minute, second, micro = map(int, usual.groups("0"))
+            return datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC)
         plain = re.sub(" +", " ", text.strip(" "))
         matches = (form.fullmatch(plain) for form in FORMS)
         return next((_moment(match) for match in matches if match), None)

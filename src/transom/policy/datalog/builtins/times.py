@@ -175,7 +175,8 @@ def _checked(name: str, *fields: Value) -> tuple[int, ...]:
     """The numbers, which are a date. Raises: BuiltinError."""
     numbers = tuple(whole(name, field) for field in fields)
     try:
-        datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]
+        year, month, day, hour, minute, second = (*numbers, 0, 0, 0)[:6]
+        datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except (ValueError, OverflowError):
         given = ", ".join(map(str, numbers))
         raise BuiltinError(f"{name}: {given} are no date and time") from None

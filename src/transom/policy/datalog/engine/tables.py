@@ -39,7 +39,7 @@ def bucket_rows(bucket: Bucket | None) -> tuple[Row, ...] | list[Row] | dict[Row
     """What a bucket holds, to be walked."""
     if bucket is None:
         return ()
-    return (bucket,) if type(bucket) is tuple else bucket  # type: ignore[return-value]
+    return (bucket,) if isinstance(bucket, tuple) else bucket
 
 
 class Index:
