@@ -83,7 +83,7 @@ def test_a_case_that_fails_says_which_rows_are_missing_and_which_too_much(suite:
     at = lines.index('  unexpected  error("a")  (vms/cases/wrong/expected.dl:1:1)')
     assert lines[at + 1 : at + 4] == [
         f"    {rule}", '    with id = "a"',
-        '    - nova:servers("a", null, null, "ERROR"): a row of a source, live',
+        '    - nova:servers(id="a", status="ERROR"): a row of a source, live',
     ]  # fmt: skip
     assert lines[-2:] == ["ok      vms/cases/error", "2 cases, 1 failed"]
 
@@ -545,7 +545,7 @@ def test_a_session_explains_and_simulates_and_stays_as_it_was(suite: Suite) -> N
     )
     done = suite.run("repl", "vms/cases/error", given=given)
     lines = done.stdout.splitlines()
-    assert '  - nova:servers("a", null, null, "ERROR"): a row of a source, live' in lines
+    assert '  - nova:servers(id="a", status="ERROR"): a row of a source, live' in lines
     assert '  - nova:servers("b", _, _, "ERROR"): there is no such row' in lines
     at = lines.index('error("z")')
     assert lines[at:] == [
@@ -565,7 +565,7 @@ def test_explain_says_why_as_text_and_to_programs(suite: Suite) -> None:
         'error("a")',
         '  by error(id) :- nova:servers(id=id, status="ERROR"), not calm(id) (vms/policy.dl:2:1)',
         '  with id = "a"',
-        '  - nova:servers("a", null, null, "ERROR"): a row of a source, live',
+        '  - nova:servers(id="a", status="ERROR"): a row of a source, live',
         '  - not calm("a"): there is no such row',
     ]
     tree = json.loads(suite.run("explain", "vms/cases/error", 'error("a")', "--json").stdout)

@@ -138,6 +138,14 @@ def test_the_state_of_a_source_is_told_where_a_row_is_and_where_none_is() -> Non
     assert 'not glance:images("a"): there is no such row of a source, absent\n' in told
 
 
+def test_a_row_with_nulls_is_told_by_the_names_of_its_columns_where_there_are() -> None:
+    some = workspace("wide(vm) :- nova:wide(vm, _, _). bare(vm) :- t(vm, _). t(1, null).")
+    some.set_schema("nova", {"wide": ("id", "name", "status")})
+    some.load({"nova:wide": [("a", None, "ERROR")]})
+    assert '- nova:wide(id="a", status="ERROR"): a row of a source' in text(some, 'wide("a")')
+    assert "- t(1, null): a fact" in text(some, "bare(1)")
+
+
 def test_literals_of_the_language_are_told_as_they_were_evaluated() -> None:
     some = workspace("a(z) :- b(x, _), plus(x, 2, z), not lt(x, 0), not c(x, _), true. b(1, 5).")
     assert text(some, "a(3)").splitlines()[3:] == [

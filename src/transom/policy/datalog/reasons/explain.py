@@ -53,6 +53,7 @@ class Explanation:
     """A row that is there. `said`: it is a fact, or one of a source, which has a `state`.
 
     `span`: where a text says it. `count`: ways in which rules give it; `ways`: the first of them.
+    `columns`: their names, if it is said alone and a schema names them.
     """
 
     table: TableId
@@ -63,6 +64,7 @@ class Explanation:
     count: int = 0
     ways: tuple["Way", ...] = ()
     omitted: Omitted | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ class _Explainer:
         state = self.state(table)
         count = kept.counts[row] - said
         if not count:
-            return Explanation(table, row, said, span, state)
+            columns = self.program.columns(table) or ()
+            return Explanation(table, row, said, span, state, columns=columns)
         omitted = None
         ways: tuple[Way, ...] = ()
         if (table, row) in self.told:

@@ -11,6 +11,7 @@ from transom.policy.datalog.language.syntax import (
     Atom,
     Constant,
     Literal,
+    Named,
     TableName,
     Term,
     Variable,
@@ -68,10 +69,20 @@ def _row_lines(tree: Explanation, policy: str) -> Iterator[str]:
         parts.append("follows from others, which are not told here")
     elif tree.count > len(tree.ways):
         parts.append(f"{len(tree.ways)} of {tree.count} ways:")
-    text = fact_text(atom_of(tree.table, policy), tree.row)
+    text = _row_text(tree, policy)
     yield f"{text}: {', '.join(parts)}" if parts else text
     for way in tree.ways:
         yield from _indented(_way_lines(way, policy))
+
+
+def _row_text(tree: Explanation, policy: str) -> str:
+    """By name, without what nobody says, where that says more than places do."""
+    atom = atom_of(tree.table, policy)
+    if None not in tree.row or len(tree.columns) != len(tree.row):
+        return fact_text(atom, tree.row)
+    pairs = zip(tree.columns, tree.row, strict=True)
+    named = tuple(Named(name, Constant(value)) for name, value in pairs if value is not None)
+    return text_of(Atom(atom.name, (), named, atom.modal))
 
 
 def _indented(lines: Iterator[str], first: str = INDENT) -> Iterator[str]:
